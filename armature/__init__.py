@@ -1,0 +1,50 @@
+"""Armature trains robots in PyBullet from one JSON file. `armature.__all__` is its public surface."""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+# A checkout keeps envs/, myalgos/, configs/, train.py and test.py beside this folder; a wheel keeps them in it.
+_checkout = Path(__file__).resolve().parent.parent
+if (_checkout / "setup.py").is_file() and (_checkout / "envs").is_dir():
+    __path__.append(str(_checkout))
+
+_HOMES = {
+    "ArmatureError": "armature.errors",
+    "Combo": "armature.combos",
+    "Config": "armature.config",
+    "ConfigError": "armature.errors",
+    "Evaluation": "armature.evaluation",
+    "Robot": "armature.envs.robots.base",
+    "RobotEnv": "armature.envs.robot_env",
+    "Table": "armature.registry",
+    "Task": "armature.envs.tasks.base",
+    "Workspace": "armature.envs.workspaces.base",
+    "evaluate": "armature.evaluation",
+    "implemented_combos": "armature.combos",
+    "load_model": "armature.models",
+    "load_plugins": "armature.plugins",
+    "make_vec_env": "armature.vec",
+    "register": "armature.combos",
+    "resolve": "armature.registry",
+    "robots": "armature.registry",
+    "save_model": "armature.models",
+    "tasks": "armature.registry",
+    "workspaces": "armature.registry",
+}
+__all__ = sorted(_HOMES)  # noqa: PLE0605
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name from its home at first use (PEP 562), so that `import armature` stays cheap."""
+    if name not in _HOMES:
+        raise AttributeError(f"module 'armature' has no attribute {name!r}; public names: {', '.join(__all__)}")
+    return getattr(importlib.import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,0 +1,106 @@
+"""The table `implemented_combos[algo][train_framework]`: which class trains, with which policy and arguments.
+
+A row is data. Classes are addresses, imported only when a row is chosen, so that listing the table costs nothing and
+no row needs another row's package.
+
+    from armature import Combo, register
+    register("myalgo", "pytorch", Combo("my_package.my_module:MyAlgo", kwargs={"learning_rate": 1e-3}))
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any, Literal
+
+from armature.errors import ConfigError
+from armature.registry import Table
+
+
+@dataclass(frozen=True)
+class Combo:
+    """One way to train. Unpacks as the triple `algo_class, policy, kwargs`; the rest says what is legal with it."""
+
+    algo_class: type | str
+    """The class, or its address `"package.module:Class"`."""
+    policy: type | str | None = None
+    """A policy name the class knows, a policy class or its address; None: chosen from the observation space."""
+    kwargs: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
+    """Defaults of this row, as JSON values; the config's `algo_kwargs` win over them."""
+    actions: Literal["any", "box", "discrete"] = "any"
+    """The action spaces the class can handle; `discrete` rows see continuous actions through `DiscreteActions`."""
+    hindsight: bool = False
+    """Whether the class accepts a HerReplayBuffer."""
+    dict_observations: bool = True
+    """Whether the class accepts Dict observations."""
+    recurrent: bool = False
+    """Whether the class needs the Lstm form of a policy."""
+    replay_buffer: Literal["default", "her"] = "default"
+    """`her`: the row replays with hindsight even when the config does not ask for it."""
+    package: str = "stable-baselines3"
+    """The distribution the class comes from, shown by `--list-algos`."""
+    install: str | None = None
+    """What `pip install` needs to bring the package, if it is not part of the core installation."""
+    source: str = "armature"
+    """Who registered the row."""
+
+    def __iter__(self) -> Iterator[Any]:
+        """Unpack as `algo_class, policy, kwargs`."""
+        return iter((self.algo_class, self.policy, self.kwargs))
+
+
+implemented_combos: Table[Table[Combo]] = Table("algo", remedy="See them with: python train.py --list-algos")
+"""`implemented_combos[algo][train_framework]` is a `Combo`. The one table of the whole program."""
+
+
+def register(algo: str, framework: str, combo: Combo, *, replace: bool = False) -> None:
+    """Add a row; raise `ConfigError` if the place is taken by another row, unless `replace` is set."""
+    rows = implemented_combos.setdefault(algo, Table(f"train_framework for algo {algo!r}"))
+    taken = rows.get(framework)
+    if taken is not None and taken != combo and not replace:
+        raise ConfigError(
+            f"implemented_combos[{algo!r}][{framework!r}] is taken by {taken.algo_class} (from {taken.source}); "
+            f"{combo.algo_class} (from {combo.source}) needs another name, or register(..., replace=True)."
+        )
+    rows[framework] = combo
+
+
+def _register_rows() -> None:
+    """Fill the table with the algorithms of Stable-Baselines3, sb3-contrib and SBX.
+
+    The arguments are starting points for robot arms with episodes of about 50 control steps; what a class is not given
+    here keeps the class's own default.
+    """
+    off_policy = {"learning_rate": 1e-3, "gamma": 0.95, "batch_size": 256, "learning_starts": 1000}
+    noisy = {**off_policy, "action_noise": {"type": "normal", "std": 0.1}}
+    on_policy = {"gamma": 0.95}
+    contrib, sbx = "sb3-contrib", "sbx-rl"
+
+    def add(algo: str, framework: str, algo_class: str, kwargs: Mapping[str, Any], **columns: Any) -> None:
+        register(algo, framework, Combo(algo_class, kwargs=MappingProxyType(dict(kwargs)), **columns))
+
+    add("ppo", "pytorch", "stable_baselines3:PPO", {**on_policy, "n_steps": 256, "batch_size": 256, "learning_rate": 1e-3})
+    add("a2c", "pytorch", "stable_baselines3:A2C", {**on_policy, "n_steps": 8})
+    add("sac", "pytorch", "stable_baselines3:SAC", off_policy, actions="box", hindsight=True)
+    add("her", "pytorch", "stable_baselines3:SAC", off_policy, actions="box", hindsight=True, replay_buffer="her")
+    add("td3", "pytorch", "stable_baselines3:TD3", noisy, actions="box", hindsight=True)
+    add("ddpg", "pytorch", "stable_baselines3:DDPG", noisy, actions="box", hindsight=True)
+    add("dqn", "pytorch", "stable_baselines3:DQN", off_policy, actions="discrete", hindsight=True)
+    add("tqc", "pytorch", "sb3_contrib:TQC", off_policy, actions="box", hindsight=True, package=contrib)
+    add("crossq", "pytorch", "sb3_contrib:CrossQ", off_policy, actions="box", dict_observations=False, package=contrib)
+    add("qrdqn", "pytorch", "sb3_contrib:QRDQN", off_policy, actions="discrete", hindsight=True, package=contrib)
+    add("trpo", "pytorch", "sb3_contrib:TRPO", {**on_policy, "n_steps": 256}, package=contrib)
+    add("ars", "pytorch", "sb3_contrib:ARS", {}, dict_observations=False, package=contrib)
+    add("ppo_lstm", "pytorch", "sb3_contrib:RecurrentPPO", on_policy, recurrent=True, package=contrib)
+
+    jax = {"package": sbx, "install": "armature[jax]"}
+    add("ppo", "jax", "sbx:PPO", {**on_policy, "n_steps": 256, "batch_size": 256}, dict_observations=False, **jax)
+    add("sac", "jax", "sbx:SAC", off_policy, actions="box", hindsight=True, **jax)
+    add("td3", "jax", "sbx:TD3", noisy, actions="box", hindsight=True, **jax)
+    add("ddpg", "jax", "sbx:DDPG", noisy, actions="box", dict_observations=False, **jax)
+    add("tqc", "jax", "sbx:TQC", off_policy, actions="box", hindsight=True, **jax)
+    add("crossq", "jax", "sbx:CrossQ", off_policy, actions="box", hindsight=True, **jax)
+
+
+_register_rows()

@@ -1,0 +1,83 @@
+"""Names that stand for code: tables that explain a missing name, and addresses such as `"package.module:Class"`."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import sys
+from pathlib import Path
+from typing import Any, TypeVar
+
+from armature.errors import PluginError, UnknownNameError
+
+Value = TypeVar("Value")
+
+
+class Table(dict[str, Value]):
+    """A dict from names to rows whose missing keys raise `UnknownNameError` with the closest match."""
+
+    def __init__(self, kind: str, remedy: str = "") -> None:
+        super().__init__()
+        self.kind, self.remedy = kind, remedy
+
+    def __missing__(self, name: str) -> Value:
+        raise UnknownNameError(self.kind, name, self, self.remedy)
+
+
+robots: Table[Any] = Table("robot")
+"""Robots by name; a row is a class or its address. Filled by `armature.envs` and by plugins."""
+workspaces: Table[Any] = Table("workspace")
+"""Workspaces by name."""
+tasks: Table[Any] = Table("task_type")
+"""Tasks by name."""
+robot_actions: Table[Any] = Table("robot_action")
+"""Action modes by name."""
+
+
+def resolve(address: Any) -> Any:
+    """Return what an address names; anything that is not a string is returned as it is.
+
+    Addresses are `"package.module:Name"` or `"path/to/file.py:Name"`. The split is at the last colon, so that drive
+    letters work. Raises `PluginError` if the module cannot be imported and `UnknownNameError` if it lacks the name.
+    """
+    if not isinstance(address, str):
+        return address
+    module_name, colon, name = address.rpartition(":")
+    if not colon or not module_name or not name:
+        raise PluginError(f"{address!r} is no address. Write 'package.module:Name' or 'path/to/file.py:Name'.")
+    module = import_file(module_name) if module_name.endswith(".py") else import_name(module_name)
+    try:
+        return getattr(module, name)
+    except AttributeError:
+        public = [key for key in vars(module) if not key.startswith("_")]
+        raise UnknownNameError(f"name in {module_name}", name, public) from None
+
+
+def import_name(name: str) -> Any:
+    """Import a module by its dotted name; raise `PluginError` if it, or something it imports, is missing."""
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        missing = error.name or name
+        raise PluginError(f"cannot import {name!r}: no module named {missing!r}. Is it installed here?") from error
+
+
+def import_file(path: str | Path) -> Any:
+    """Import a Python file under a module name of its own, once; raise `PluginError` if it is not there."""
+    file = Path(path).expanduser().resolve()
+    if not file.is_file():
+        raise PluginError(f"no such plugin file: {path} (looked for {file}).")
+    # The whole path is in the module's name: two files of the same base name stay two modules.
+    name = "armature_file_" + "".join(char if char.isalnum() else "_" for char in str(file))
+    if name not in sys.modules:
+        spec = importlib.util.spec_from_file_location(name, file)
+        if spec is None or spec.loader is None:
+            raise PluginError(f"{file} is not a Python file.")
+        module = importlib.util.module_from_spec(spec)
+        sys.modules[name] = module
+        try:
+            spec.loader.exec_module(module)
+        except BaseException:
+            del sys.modules[name]
+            raise
+    return sys.modules[name]

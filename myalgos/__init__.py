@@ -1,0 +1,1 @@
+"""Our own algorithms. This package is loaded exactly as a stranger's plugin is: importing it registers rows."""
