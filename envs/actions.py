@@ -1,0 +1,109 @@
+"""Action modes: what the numbers of an action mean. All are in [-1, 1]; a robot's gripper adds one number at the end.
+
+Deltas are added to the last *target*, not to the measured position, so an arm that is told to stand still does not sag.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import ClassVar
+
+import numpy as np
+
+from .robots.base import Robot
+from .simulation import Vector
+from .workspaces.base import Workspace
+
+
+class ActionMode(ABC):
+    """Base of the action modes.
+
+    Args:
+        robot: the robot to drive.
+        workspace: its borders hold for end-effector targets.
+    """
+
+    WIDTH_STEP: ClassVar[float] = 0.03
+    """Change of the gripper's target opening for an action of 1, in metres."""
+
+    def __init__(self, robot: Robot, workspace: Workspace) -> None:
+        self.robot = robot
+        self.low, self.high = np.array(workspace.low), np.array(workspace.high)
+        self.size = self.arm_size + bool(robot.fingers)
+
+    @property
+    @abstractmethod
+    def arm_size(self) -> int:
+        """How many numbers move the arm."""
+
+    @abstractmethod
+    def move_arm(self, action: np.ndarray) -> None:
+        """Set the robot's `joint_targets` from the arm's part of an action, shape (arm_size,)."""
+
+    @abstractmethod
+    def arm_action(self, position: np.ndarray) -> np.ndarray:
+        """Return the arm's part of the action that moves the end effector towards a position (3,), unclipped."""
+
+    def apply(self, action: np.ndarray) -> None:
+        """Turn an action of shape (size,) into motor targets."""
+        self.move_arm(action[: self.arm_size])
+        if self.robot.fingers:
+            width = self.robot.width_target + float(action[-1]) * self.WIDTH_STEP
+            self.robot.width_target = min(max(width, 0.0), self.robot.max_width)
+        self.robot.drive()
+
+    def towards(self, position: Vector, width: float) -> np.ndarray:
+        """Return the action of shape (size,) that moves towards a position (metres) and an opening (metres)."""
+        parts = [self.arm_action(np.clip(position, self.low, self.high))]
+        if self.robot.fingers:
+            parts.append(np.array([(width - self.robot.width_target) / self.WIDTH_STEP]))
+        return np.clip(np.concatenate(parts), -1, 1).astype(np.float32)
+
+
+class EndEffectorDelta(ActionMode):
+    """Three numbers move the end effector's target by up to 5 cm along x, y, z; the orientation stays."""
+
+    POSITION_STEP: ClassVar[float] = 0.05
+    """Metres for an action of 1."""
+    LEASH: ClassVar[float] = 0.05
+    """Metres a target may run ahead of a blocked arm on each axis, so that it comes back at once when asked to."""
+
+    @property
+    def arm_size(self) -> int:
+        """Three: x, y, z."""
+        return 3
+
+    def move_arm(self, action: np.ndarray) -> None:
+        """Move the end effector's target, keep it inside the workspace, and go there."""
+        position = self.robot.state().ee_position
+        target = self.robot.ee_target + action * self.POSITION_STEP
+        target = np.clip(target, position - self.LEASH, position + self.LEASH)
+        self.robot.ee_target = np.clip(target, self.low, self.high)
+        self.robot.joint_targets = self.robot.joints_towards(self.robot.ee_target)
+
+    def arm_action(self, position: np.ndarray) -> np.ndarray:
+        """Return the distance from the target, in steps."""
+        return (position - self.robot.ee_target) / self.POSITION_STEP
+
+
+class JointDelta(ActionMode):
+    """One number a joint moves its target by up to what its velocity limit allows in a control step."""
+
+    LEASH: ClassVar[float] = 2.0
+    """How many steps a joint's target may run ahead of a blocked arm."""
+
+    @property
+    def arm_size(self) -> int:
+        """One number for each arm joint."""
+        return len(self.robot.arm)
+
+    def move_arm(self, action: np.ndarray) -> None:
+        """Move each joint's target, keep it near the joint and inside its limits."""
+        joints = self.robot.state().joint_positions
+        leash = self.LEASH * self.robot.max_step
+        target = np.clip(self.robot.joint_targets + action * self.robot.max_step, joints - leash, joints + leash)
+        self.robot.joint_targets = np.clip(target, self.robot.low, self.robot.high)
+
+    def arm_action(self, position: np.ndarray) -> np.ndarray:
+        """Return the joint motion that inverse kinematics asks for, in steps."""
+        return (self.robot.joints_towards(position) - self.robot.joint_targets) / self.robot.max_step

@@ -1,0 +1,62 @@
+"""What a person sees: the camera, the light, and a marker for the goal."""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+import pybullet as p
+
+from .simulation import Simulation, Vector
+
+WAITING, REACHED = (0.95, 0.75, 0.1, 0.8), (0.2, 0.8, 0.3, 0.8)
+"""Colours of the goal before and on success."""
+
+
+class Camera:
+    """A fixed camera on the workspace, with a marker at the goal.
+
+    Args:
+        simulation: the world to look at; its visuals must be loaded.
+        goal_radius: radius of the marker in metres.
+        width: pixels.
+        height: pixels.
+    """
+
+    def __init__(self, simulation: Simulation, goal_radius: float, width: int = 480, height: int = 360) -> None:
+        self.simulation, self.width, self.height = simulation, width, height
+        self.marker = simulation.add_marker(goal_radius, WAITING)
+        target, distance, yaw, pitch = (-0.12, 0.0, 0.12), 1.15, 52, -24
+        self._view = p.computeViewMatrixFromYawPitchRoll(target, distance, yaw, pitch, 0, 2)
+        self._projection = p.computeProjectionMatrixFOV(48, width / height, 0.05, 6)
+        self._next_frame = time.monotonic()
+        if simulation.gui:
+            p.resetDebugVisualizerCamera(distance, yaw, pitch, target, physicsClientId=simulation.client)
+
+    def show_goal(self, goal: Vector, success: bool) -> None:
+        """Move the marker to the goal and colour it by success."""
+        self.simulation.place(self.marker, goal)
+        color = REACHED if success else WAITING
+        p.changeVisualShape(self.marker, -1, rgbaColor=color, physicsClientId=self.simulation.client)
+
+    def picture(self) -> np.ndarray:
+        """Return what the camera sees, uint8 of shape (height, width, 3), drawn on the CPU."""
+        image = p.getCameraImage(
+            self.width,
+            self.height,
+            self._view,
+            self._projection,
+            lightDirection=(0.6, -0.8, 1.6),
+            lightAmbientCoeff=0.62,
+            lightDiffuseCoeff=0.45,
+            lightSpecularCoeff=0.05,
+            shadow=1,
+            renderer=p.ER_TINY_RENDERER,
+            physicsClientId=self.simulation.client,
+        )
+        return np.asarray(image[2], dtype=np.uint8).reshape(self.height, self.width, 4)[..., :3]
+
+    def wait_for_real_time(self) -> None:
+        """Sleep until the next control step is due, so that the window shows real time."""
+        self._next_frame = max(self._next_frame + self.simulation.control_period, time.monotonic())
+        time.sleep(max(0.0, self._next_frame - time.monotonic()))

@@ -1,0 +1,63 @@
+"""Rewards: a sparse one, and a dense one that is the weighted mean of a task's named terms.
+
+Both are vectorised pure functions of goals and facts, so that hindsight relabelling needs no simulator. Facts are the
+few numbers besides the goals that a task's terms need (such as the distance from gripper to object); they travel in
+`info["facts"]`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from armature.errors import ConfigError, UnknownNameError
+
+if TYPE_CHECKING:
+    from .tasks.base import Task
+
+Facts = Mapping[str, np.ndarray]
+
+
+def tracking(distance: np.ndarray, scale: float) -> np.ndarray:
+    """Return 1 at distance zero, falling to 0: `1 - tanh(distance / scale)`; `scale` in metres."""
+    return 1 - np.tanh(distance / scale)
+
+
+class Reward:
+    """The reward of a task.
+
+    Args:
+        task: defines success and terms.
+        kind: `sparse`: 0 on success and -1 otherwise; `dense`: mean of the terms by weight, at most 1.
+        weights: replace the task's own weights, by name of the term; raises `UnknownNameError` for other names.
+    """
+
+    def __init__(self, task: Task, kind: str, weights: Mapping[str, float]) -> None:
+        if kind not in ("sparse", "dense"):
+            raise ConfigError(f"reward is {kind!r}; allowed: 'dense', 'sparse'.")
+        self.task, self.kind = task, kind
+        self.weights = merged_weights(task.reward_terms, weights)
+        self._total = sum(self.weights.values())
+
+    def compute(self, achieved: np.ndarray, desired: np.ndarray, facts: Facts) -> tuple[np.ndarray, Facts]:
+        """Return rewards (n,) and terms (n,) by name, for goals of shape (n, 3) and facts of shape (n,)."""
+        success = self.task.success(achieved, desired)
+        if self.kind == "sparse":
+            return success - 1.0, {}
+        terms = {**self.task.terms(achieved, desired, facts), "success": success.astype(float)}
+        return sum(weight * terms[name] for name, weight in self.weights.items()) / self._total, terms
+
+
+def merged_weights(defaults: Mapping[str, float], given: Mapping[str, float]) -> dict[str, float]:
+    """Return the weights of all terms, given ones first; raise `ConfigError` where they make no reward."""
+    for name, weight in given.items():
+        if name not in defaults:
+            raise UnknownNameError("reward_weights term", name, defaults)
+        if not np.isfinite(weight) or weight < 0:
+            raise ConfigError(f"reward_weights.{name} is {weight!r}; a weight is a number of at least 0.")
+    weights = {**defaults, **given}
+    if sum(weights.values()) <= 0:
+        raise ConfigError("reward_weights are all 0; at least one term must count.")
+    return weights

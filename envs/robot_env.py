@@ -1,0 +1,213 @@
+"""`RobotEnv`: simulation + workspace + robot + task + reward + observation, as one Gymnasium environment."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+import gymnasium
+import numpy as np
+from gymnasium import spaces
+
+from armature.errors import ConfigError
+from armature.registry import resolve, robot_actions, robots, tasks, workspaces
+
+from .actions import ActionMode
+from .camera import Camera
+from .observations import GOAL_PARTS, ObjectState, Observation, Snapshot
+from .rewards import Reward
+from .robots.base import Robot, RobotDescription
+from .simulation import Simulation
+from .tasks.base import Task
+from .workspaces.base import Workspace
+
+ObsType = np.ndarray | dict[str, np.ndarray]
+
+
+class RobotEnv(gymnasium.Env[ObsType, np.ndarray]):
+    """A robot arm that learns a task.
+
+    ## Action space
+    `Box(-1, 1)`; its meaning is the action mode's (`armature.envs.actions`), the last number is the gripper's.
+
+    ## Observation space
+    `goal`: a dict of `observation`, `achieved_goal` (3) and `desired_goal` (3); `flat`: one vector, to which the parts
+    `goal` and `to_goal` are added. Parts and units: `armature.envs.observations`.
+
+    ## Rewards
+    `sparse` or `dense` (`armature.envs.rewards`); dense terms are in `info["reward_terms"]`.
+
+    ## Starting state
+    Robot at its rest pose, objects and goal drawn by the task. An episode depends on its seed alone, bit for bit,
+    whatever happened before.
+
+    ## Episode end
+    Truncated after `max_episode_steps`; terminated on success only if `terminate_on_success`. `info["is_success"]`
+    stands at every step; the last one also has `success_once`, `success_at_end` and `first_success_step`.
+
+    Args:
+        robot: name of a robot.
+        robot_action: name of an action mode.
+        workspace: name of a workspace.
+        task: name of a task.
+        task_kwargs: the task's parameters.
+        observation: `goal` or `flat`.
+        observation_parts: names of parts; None takes the task's own.
+        reward: `dense` or `sparse`.
+        reward_weights: weights of dense terms that differ from the task's.
+        max_episode_steps: length of an episode in control steps; None takes the task's.
+        terminate_on_success: end an episode at its first success.
+        render_mode: None, `rgb_array`, or `human` for PyBullet's window in real time.
+        simulation: settings of `armature.envs.simulation.Simulation`.
+    """
+
+    metadata: ClassVar[dict[str, Any]] = {"render_modes": ["rgb_array", "human"], "render_fps": 20}
+
+    def __init__(
+        self,
+        *,
+        robot: str = "panda",
+        robot_action: str = "ee_delta",
+        workspace: str = "table",
+        task: str = "reach",
+        task_kwargs: Mapping[str, Any] | None = None,
+        observation: str = "goal",
+        observation_parts: Sequence[str] | None = None,
+        reward: str = "sparse",
+        reward_weights: Mapping[str, float] | None = None,
+        max_episode_steps: int | None = None,
+        terminate_on_success: bool = False,
+        render_mode: str | None = None,
+        **simulation: Any,
+    ) -> None:
+        description: RobotDescription = resolve(robots[robot])
+        task_class: type[Task] = resolve(tasks[task])
+        mode_class: type[ActionMode] = resolve(robot_actions[robot_action])
+        task_class.check(task_kwargs or {}, reward_weights or {})
+        if task_class.needs_gripper and description.gripper is None:
+            raise ConfigError(f"task_type {task!r} needs a gripper, and robot {robot!r} has none.")
+        self.task = task_class(**(task_kwargs or {}))
+        self.reward = Reward(self.task, reward, reward_weights or {})
+        goal_parts = GOAL_PARTS if observation == "flat" else ()
+        self.observation = Observation(observation_parts or (*self.task.parts, *goal_parts), observation)
+        self.max_episode_steps = max_episode_steps or self.task.horizon
+        self.terminate_on_success = terminate_on_success
+        self.render_mode = render_mode
+
+        self.simulation = Simulation(gui=render_mode == "human", visuals=render_mode == "rgb_array", **simulation)
+        self.workspace: Workspace = resolve(workspaces[workspace])()
+        self.workspace.build(self.simulation)
+        self.robot = Robot(self.simulation, description, self.workspace.robot_position)
+        self.objects = self.task.build(self.simulation)
+        self.action_mode = mode_class(self.robot, self.workspace)
+        self.camera = Camera(self.simulation, self.task.success_distance) if render_mode else None
+        self._begin_episode(np.random.default_rng(0))
+        self.action_space = spaces.Box(-1.0, 1.0, (self.action_mode.size,), np.float32)
+        self.observation_space = _space_like(self.observation.of(self.now))
+
+    # -------------------------------------------------------------------------------------------- Gymnasium
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[ObsType, dict[str, Any]]:
+        """Start an episode; with the same seed it is the same episode, whatever happened before."""
+        super().reset(seed=seed)
+        self._begin_episode(self.np_random)
+        return self.observation.of(self.now), {"is_success": bool(self._success())}
+
+    def step(self, action: np.ndarray) -> tuple[ObsType, float, bool, bool, dict[str, Any]]:
+        """Apply an action for one control period."""
+        action = np.clip(np.asarray(action, dtype=np.float64), -1, 1)
+        self.action_mode.apply(action)
+        self.simulation.step()
+        self.now = self._observe(action)
+        self._steps += 1
+        facts = self.task.facts(self.now)
+        rewards, terms = self.reward.compute(
+            self.now.achieved_goal[None], self.now.goal[None], {name: np.array([fact]) for name, fact in facts.items()}
+        )
+        success = bool(self._success())
+        if success and self._first_success is None:
+            self._first_success = self._steps
+        terminated = success and self.terminate_on_success
+        truncated = self._steps >= self.max_episode_steps and not terminated
+        info: dict[str, Any] = {"is_success": success}
+        if self.reward.kind == "dense":
+            info["reward_terms"] = {name: float(term[0]) for name, term in terms.items()}
+            info["facts"] = facts
+        if terminated or truncated:
+            info["success_once"] = self._first_success is not None
+            info["success_at_end"] = success
+            info["first_success_step"] = self._first_success
+        if self.render_mode == "human":
+            self.render()
+        return self.observation.of(self.now), float(rewards[0]), terminated, truncated, info
+
+    def compute_reward(
+        self, achieved_goal: np.ndarray, desired_goal: np.ndarray, info: Mapping[str, Any] | Sequence[Mapping[str, Any]]
+    ) -> np.ndarray | float:
+        """Return the reward of goals of shape (3,) with one info, or (n, 3) with a sequence of n infos."""
+        single = np.ndim(achieved_goal) == 1
+        infos = [info] if isinstance(info, Mapping) else info
+        facts: dict[str, np.ndarray] = {}
+        if self.reward.kind == "dense":
+            names = infos[0]["facts"]
+            facts = {name: np.array([row["facts"][name] for row in infos]) for name in names}
+        rewards, _ = self.reward.compute(np.atleast_2d(achieved_goal), np.atleast_2d(desired_goal), facts)
+        return float(rewards[0]) if single else rewards
+
+    def render(self) -> np.ndarray | None:
+        """Return a picture (height, width, 3) of uint8, or keep the window at real time."""
+        if self.camera is None:
+            return None
+        self.camera.show_goal(self.now.goal, success=bool(self._success()))
+        if self.render_mode == "human":
+            self.camera.wait_for_real_time()
+            return None
+        return self.camera.picture()
+
+    def close(self) -> None:
+        """Disconnect from PyBullet; a second call does nothing."""
+        if hasattr(self, "simulation"):
+            self.simulation.close()
+
+    # -------------------------------------------------------------------------------------------- experts
+
+    def expert_action(self) -> np.ndarray:
+        """Return the action of the task's scripted expert in the present state."""
+        return self.action_mode.towards(*self.task.expert(self.now, self.robot.max_width))
+
+    # -------------------------------------------------------------------------------------------- inside
+
+    def _begin_episode(self, rng: np.random.Generator) -> None:
+        """Put everything where the episode starts; nothing of earlier episodes is left, not even in Bullet's caches."""
+        goal, positions = self.task.draw(rng)
+        self.goal = goal.astype(np.float32)
+        self.robot.reset()
+        self.simulation.forget_contacts()
+        for body, position in zip(self.objects, positions, strict=True):
+            self.simulation.place(body, position)
+        self.robot.rest()
+        self.simulation.detect_collisions()
+        self._steps = 0
+        self._first_success: int | None = None
+        self.now = self._observe(np.zeros(self.action_mode.size))
+
+    def _observe(self, action: np.ndarray) -> Snapshot:
+        """Measure the world once; observation, reward and expert read the result."""
+        now = Snapshot(self.robot.state(), previous_action=action, goal=self.goal)
+        for body in self.objects:
+            position, quaternion = self.simulation.pose(body)
+            linear, angular = self.simulation.velocity(body)
+            now.objects.append(ObjectState(np.array(position), quaternion, np.array(linear + angular)))
+        now.grasped = bool(self.objects) and self.robot.grasps(self.objects[0])
+        now.achieved_goal = self.task.achieved_goal(now).astype(np.float32)
+        return now
+
+    def _success(self) -> np.bool_:
+        return self.task.success(self.now.achieved_goal[None], self.now.goal[None])[0]
+
+
+def _space_like(observation: ObsType) -> spaces.Space[Any]:
+    """Return the unbounded space of an observation."""
+    if isinstance(observation, dict):
+        return spaces.Dict({name: _space_like(value) for name, value in observation.items()})
+    return spaces.Box(-np.inf, np.inf, observation.shape, np.float32)

@@ -1,0 +1,1 @@
+"""Robots: each file holds one description, registered by name in `armature.envs`."""

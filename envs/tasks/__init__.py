@@ -1,0 +1,1 @@
+"""Tasks: goal, success, reward terms and a scripted expert, one file each."""

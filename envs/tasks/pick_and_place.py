@@ -1,0 +1,74 @@
+"""Pick and place: bring a block to a point on the table or in the air."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ..rewards import Facts, tracking
+from .base import Layout, Waypoint, parameter
+from .block import BlockTask
+
+if TYPE_CHECKING:
+    from ..observations import Snapshot
+
+
+@dataclass
+class PickAndPlace(BlockTask):
+    """Grasp a block and bring it to a point, most often in the air.
+
+    ## Goal
+    Block and goal are drawn uniformly from a square of `area` metres; a share `on_table` of the goals lies on the table,
+    the others up to `max_height` metres above it.
+
+    ## Success
+    The block's centre is within `success_distance` of the goal.
+
+    ## Reward terms
+    | term | weight | in [0, 1] |
+    | --- | --- | --- |
+    | `reach` | 0.5 | 1 - tanh(distance from end effector to block / 0.2 m) |
+    | `grasp` | 0.5 | 1 while all fingers touch the block |
+    | `goal` | 2 | 1 - tanh(distance from block to goal / 0.2 m), while grasped or on success |
+    | `success` | 2 | 1 on success |
+
+    ## Version
+    1
+    """
+
+    max_height: float = parameter(0.2, "Metres; the highest goals lie this far above the resting block.")
+    on_table: float = parameter(0.3, "Share of the goals that lie on the table, between 0 and 1.")
+
+    reward_terms = {"reach": 0.5, "grasp": 0.5, "goal": 2.0, "success": 2.0}
+    needs_gripper = True
+
+    def draw(self, rng: np.random.Generator) -> Layout:
+        """Draw block and goal."""
+        block, goal = self.draw_on_table(rng), self.draw_on_table(rng)
+        if rng.random() >= self.on_table:
+            goal[2] += rng.uniform(0, self.max_height)
+        return Layout(goal, [block])
+
+    def terms(self, achieved: np.ndarray, desired: np.ndarray, facts: Facts) -> dict[str, np.ndarray]:
+        """Return reaching, grasping and gated goal tracking."""
+        distance = self.distance(achieved, desired)
+        held = (facts["grasped"] > 0) | (distance < self.success_distance)
+        return {
+            "reach": tracking(facts["ee_to_block"], 0.2),
+            "grasp": facts["grasped"],
+            "goal": held * tracking(distance, 0.2),
+        }
+
+    def expert(self, now: Snapshot, max_width: float) -> Waypoint:
+        """Go above the block, come down, close, and carry it to the goal."""
+        block, ee = now.objects[0].position, now.robot.ee_position
+        if now.grasped and now.robot.gripper_width < self.block_size + 0.01:
+            return Waypoint(ee + (now.goal - block), 0.0)
+        gap = block - ee
+        if float(np.linalg.norm(gap[:2])) > 0.01:
+            return Waypoint(block + np.array([0, 0, 0.06]), max_width)
+        if abs(gap[2]) > 0.01:
+            return Waypoint(block, max_width)
+        return Waypoint(block, 0.0)

@@ -1,0 +1,79 @@
+"""Push: bring a block on the table to a place on the table."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ..rewards import Facts, tracking
+from .base import Layout, Waypoint, parameter
+from .block import BlockTask
+
+if TYPE_CHECKING:
+    from ..observations import Snapshot
+
+
+@dataclass
+class Push(BlockTask):
+    """Bring a block that lies on the table to another place on the table.
+
+    ## Goal
+    Block and goal are drawn uniformly from a square of `area` metres, at least `min_distance` apart.
+
+    ## Success
+    The block's centre is within `success_distance` of the goal.
+
+    ## Reward terms
+    | term | weight | in [0, 1] |
+    | --- | --- | --- |
+    | `reach` | 0.5 | 1 - tanh(distance from end effector to block / 0.2 m) |
+    | `goal` | 2 | 1 - tanh(distance from block to goal / 0.2 m) |
+    | `success` | 2 | 1 on success |
+
+    ## Version
+    1
+    """
+
+    min_distance: float = parameter(0.05, "Metres; least distance between block and goal at the start.")
+
+    reward_terms = {"reach": 0.5, "goal": 2.0, "success": 2.0}
+
+    def draw(self, rng: np.random.Generator) -> Layout:
+        """Draw block and goal, again while they are too close."""
+        block, goal = self.draw_on_table(rng), self.draw_on_table(rng)
+        while np.linalg.norm(block - goal) < self.min_distance:
+            goal = self.draw_on_table(rng)
+        return Layout(goal, [block])
+
+    def terms(self, achieved: np.ndarray, desired: np.ndarray, facts: Facts) -> dict[str, np.ndarray]:
+        """Return reaching and goal tracking."""
+        return {
+            "reach": tracking(facts["ee_to_block"], 0.2),
+            "goal": tracking(self.distance(achieved, desired), 0.2),
+        }
+
+    def expert(self, now: Snapshot, max_width: float) -> Waypoint:
+        """Go round the block to the side away from the goal, come down, and push with closed fingers."""
+        block, ee = now.objects[0].position, now.robot.ee_position
+        to_goal = (now.goal - block)[:2]
+        left = float(np.linalg.norm(to_goal))
+        if left < self.success_distance / 4:
+            return Waypoint(ee, 0.0)
+        direction = to_goal / left
+        offset = (ee - block)[:2]
+        behind = -float(offset @ direction)
+        beside = float(np.linalg.norm(offset + behind * direction))
+        height = self.block_size / 2
+        contact = self.block_size / 2 + 0.01
+        if behind > contact / 2 and beside < 0.015 and ee[2] < height + 0.025:
+            # In the lane: aim where the fingers stand when the block is at the goal, not faster than 3 cm a step.
+            ahead = min(left, 0.03) - contact
+            return Waypoint(np.array([*(block[:2] + ahead * direction), height]), 0.0)
+        start = block[:2] - (contact + 0.035) * direction
+        if float(np.linalg.norm(ee[:2] - start)) < 0.015:
+            return Waypoint(np.array([*start, height]), 0.0)
+        above = self.block_size + 0.06
+        travel = start if ee[2] > self.block_size + 0.03 else ee[:2]
+        return Waypoint(np.array([*travel, above]), 0.0)
