@@ -10,7 +10,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from .robots.base import Robot
+from .robots.base import Robot, RobotState
 from .simulation import Vector
 from .workspaces.base import Workspace
 
@@ -43,6 +43,10 @@ class ActionMode(ABC):
     @abstractmethod
     def arm_action(self, position: np.ndarray) -> np.ndarray:
         """Return the arm's part of the action that moves the end effector towards a position (3,), unclipped."""
+
+    @abstractmethod
+    def lag(self, now: RobotState) -> np.ndarray:
+        """Return the way from where the arm is to its target: what is still to come of earlier actions."""
 
     def apply(self, action: np.ndarray) -> None:
         """Turn an action of shape (size,) into motor targets."""
@@ -81,6 +85,10 @@ class EndEffectorDelta(ActionMode):
         self.robot.ee_target = np.clip(target, self.low, self.high)
         self.robot.joint_targets = self.robot.joints_towards(self.robot.ee_target)
 
+    def lag(self, now: RobotState) -> np.ndarray:
+        """Return metres (3,)."""
+        return self.robot.ee_target - now.ee_position
+
     def arm_action(self, position: np.ndarray) -> np.ndarray:
         """Return the distance from the target, in steps."""
         return (position - self.robot.ee_target) / self.POSITION_STEP
@@ -103,6 +111,10 @@ class JointDelta(ActionMode):
         leash = self.LEASH * self.robot.max_step
         target = np.clip(self.robot.joint_targets + action * self.robot.max_step, joints - leash, joints + leash)
         self.robot.joint_targets = np.clip(target, self.robot.low, self.robot.high)
+
+    def lag(self, now: RobotState) -> np.ndarray:
+        """Return radians (n_arm,)."""
+        return self.robot.joint_targets - now.joint_positions
 
     def arm_action(self, position: np.ndarray) -> np.ndarray:
         """Return the joint motion that inverse kinematics asks for, in steps."""

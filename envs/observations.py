@@ -6,6 +6,7 @@
 | `joint_velocities` | one a joint | rad/s | their velocities |
 | `ee_position` | 3 | m | end effector |
 | `ee_velocity` | 3 | m/s | its velocity |
+| `lag` | 3, or one a joint | m or rad | from where the arm is to where it was last told to go, in the action mode's terms |
 | `gripper_width` | 1 | m | opening of the gripper |
 | `grasped` | 1 | 0 or 1 | whether all fingers touch the first object |
 | `object_position` | 3 an object | m | |
@@ -50,6 +51,7 @@ class Snapshot:
 
     robot: RobotState
     objects: list[ObjectState] = field(default_factory=list)
+    lag: np.ndarray = field(default_factory=lambda: np.zeros(0))
     grasped: bool = False
     previous_action: np.ndarray = field(default_factory=lambda: np.zeros(0))
     achieved_goal: np.ndarray = field(default_factory=lambda: np.zeros(3))
@@ -86,6 +88,7 @@ PARTS.update(
     joint_velocities=lambda now: now.robot.joint_velocities,
     ee_position=lambda now: now.robot.ee_position,
     ee_velocity=lambda now: now.robot.ee_velocity,
+    lag=lambda now: now.lag,
     gripper_width=lambda now: (now.robot.gripper_width,),
     grasped=lambda now: (float(now.grasped),),
     object_position=lambda now: _joined([body.position for body in now.objects]),

@@ -42,7 +42,7 @@ class RobotEnv(gymnasium.Env[ObsType, np.ndarray]):
     whatever happened before.
 
     ## Episode end
-    Truncated after `max_episode_steps`; terminated on success only if `terminate_on_success`. `info["is_success"]`
+    Truncated after `episode_steps`; terminated on success only if `terminate_on_success`. `info["is_success"]`
     stands at every step; the last one also has `success_once`, `success_at_end` and `first_success_step`.
 
     Args:
@@ -55,7 +55,8 @@ class RobotEnv(gymnasium.Env[ObsType, np.ndarray]):
         observation_parts: names of parts; None takes the task's own.
         reward: `dense` or `sparse`.
         reward_weights: weights of dense terms that differ from the task's.
-        max_episode_steps: length of an episode in control steps; None takes the task's.
+        episode_steps: length of an episode in control steps; None takes the task's. (The config's key is
+            `max_episode_steps`, a name that `gymnasium.make` keeps for itself.)
         terminate_on_success: end an episode at its first success.
         render_mode: None, `rgb_array`, or `human` for PyBullet's window in real time.
         simulation: settings of `armature.envs.simulation.Simulation`.
@@ -75,7 +76,7 @@ class RobotEnv(gymnasium.Env[ObsType, np.ndarray]):
         observation_parts: Sequence[str] | None = None,
         reward: str = "sparse",
         reward_weights: Mapping[str, float] | None = None,
-        max_episode_steps: int | None = None,
+        episode_steps: int | None = None,
         terminate_on_success: bool = False,
         render_mode: str | None = None,
         **simulation: Any,
@@ -89,8 +90,10 @@ class RobotEnv(gymnasium.Env[ObsType, np.ndarray]):
         self.task = task_class(**(task_kwargs or {}))
         self.reward = Reward(self.task, reward, reward_weights or {})
         goal_parts = GOAL_PARTS if observation == "flat" else ()
+        if observation == "goal":  # Gymnasium and SB3 take an environment that has this method for a goal environment
+            self.compute_reward = self._compute_reward
         self.observation = Observation(observation_parts or (*self.task.parts, *goal_parts), observation)
-        self.max_episode_steps = max_episode_steps or self.task.horizon
+        self.episode_steps = episode_steps or self.task.horizon
         self.terminate_on_success = terminate_on_success
         self.render_mode = render_mode
 
@@ -128,7 +131,7 @@ class RobotEnv(gymnasium.Env[ObsType, np.ndarray]):
         if success and self._first_success is None:
             self._first_success = self._steps
         terminated = success and self.terminate_on_success
-        truncated = self._steps >= self.max_episode_steps and not terminated
+        truncated = self._steps >= self.episode_steps and not terminated
         info: dict[str, Any] = {"is_success": success}
         if self.reward.kind == "dense":
             info["reward_terms"] = {name: float(term[0]) for name, term in terms.items()}
@@ -141,7 +144,7 @@ class RobotEnv(gymnasium.Env[ObsType, np.ndarray]):
             self.render()
         return self.observation.of(self.now), float(rewards[0]), terminated, truncated, info
 
-    def compute_reward(
+    def _compute_reward(
         self, achieved_goal: np.ndarray, desired_goal: np.ndarray, info: Mapping[str, Any] | Sequence[Mapping[str, Any]]
     ) -> np.ndarray | float:
         """Return the reward of goals of shape (3,) with one info, or (n, 3) with a sequence of n infos."""
@@ -198,6 +201,7 @@ class RobotEnv(gymnasium.Env[ObsType, np.ndarray]):
             position, quaternion = self.simulation.pose(body)
             linear, angular = self.simulation.velocity(body)
             now.objects.append(ObjectState(np.array(position), quaternion, np.array(linear + angular)))
+        now.lag = self.action_mode.lag(now.robot)
         now.grasped = bool(self.objects) and self.robot.grasps(self.objects[0])
         now.achieved_goal = self.task.achieved_goal(now).astype(np.float32)
         return now

@@ -92,6 +92,7 @@ class Robot:
         self._arm_columns = [self._movable.index(joint) for joint in self.arm]
         self.max_step = np.array(description.max_velocities) * simulation.control_period
         self.joint_targets = np.array(description.rest_pose)
+        self.ee_target = np.zeros(3)
         self.width_target = 0.0
         self._set_dynamics()
 

@@ -26,6 +26,7 @@ class BlockTask(Task):
     parts = (
         "ee_position",
         "ee_velocity",
+        "lag",
         "gripper_width",
         "grasped",
         "object_position",

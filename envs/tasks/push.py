@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
@@ -38,6 +38,11 @@ class Push(BlockTask):
 
     min_distance: float = parameter(0.05, "Metres; least distance between block and goal at the start.")
 
+    FINGER: ClassVar[float] = 0.012
+    """Metres from the end effector to the side of the closed fingers."""
+    SLIDE_TIME: ClassVar[float] = 0.05
+    """Seconds that a released block goes on sliding, as far as the expert is concerned."""
+
     reward_terms = {"reach": 0.5, "goal": 2.0, "success": 2.0}
 
     def draw(self, rng: np.random.Generator) -> Layout:
@@ -56,22 +61,22 @@ class Push(BlockTask):
 
     def expert(self, now: Snapshot, max_width: float) -> Waypoint:
         """Go round the block to the side away from the goal, come down, and push with closed fingers."""
-        block, ee = now.objects[0].position, now.robot.ee_position
-        to_goal = (now.goal - block)[:2]
+        block, ee = now.objects[0].position[:2], now.robot.ee_position
+        resting = block + self.SLIDE_TIME * now.objects[0].velocity[:2]
+        to_goal = now.goal[:2] - resting
         left = float(np.linalg.norm(to_goal))
-        if left < self.success_distance / 4:
+        if left < self.success_distance / 2:
             return Waypoint(ee, 0.0)
         direction = to_goal / left
-        offset = (ee - block)[:2]
+        offset = ee[:2] - block
         behind = -float(offset @ direction)
         beside = float(np.linalg.norm(offset + behind * direction))
-        height = self.block_size / 2
-        contact = self.block_size / 2 + 0.01
+        height, contact = self.block_size / 2, self.block_size / 2 + self.FINGER
         if behind > contact / 2 and beside < 0.015 and ee[2] < height + 0.025:
-            # In the lane: aim where the fingers stand when the block is at the goal, not faster than 3 cm a step.
-            ahead = min(left, 0.03) - contact
-            return Waypoint(np.array([*(block[:2] + ahead * direction), height]), 0.0)
-        start = block[:2] - (contact + 0.035) * direction
+            # In the lane: aim where the fingers stand when the block has moved on by a part of what is left.
+            ahead = min(0.6 * left, 0.025) - contact
+            return Waypoint(np.array([*(block + ahead * direction), height]), 0.0)
+        start = block - (contact + 0.035) * direction
         if float(np.linalg.norm(ee[:2] - start)) < 0.015:
             return Waypoint(np.array([*start, height]), 0.0)
         above = self.block_size + 0.06

@@ -36,7 +36,7 @@ class Reach(Task):
 
     goal_size: float = parameter(0.3, "Metres; edge of the cube that goals are drawn from.")
 
-    parts = ("ee_position", "ee_velocity")
+    parts = ("ee_position", "ee_velocity", "lag")
     reward_terms = {"goal": 1.0, "success": 1.0}
 
     def draw(self, rng: np.random.Generator) -> Layout:

@@ -1,0 +1,319 @@
+"""Arguments of algorithm and policy classes: what they are, whether a configuration's are right, and JSON made Python.
+
+| in JSON | becomes |
+| --- | --- |
+| `{"schedule": "linear", "start": 1e-3, "end": 1e-4}` for a learning rate, a clip range | SB3's `LinearSchedule` |
+| `[4, "step"]` for `train_freq` | a tuple |
+| `{"type": "normal", "std": 0.1}` or `"ornstein-uhlenbeck"` for `action_noise` | SB3's noise, one an environment |
+| `"relu"` or `"torch.nn:ReLU"` for `activation_fn` | the class, or flax's function |
+| `"package.module:Class"` for `*_class` and `*_fn` | the class |
+"""
+
+from __future__ import annotations
+
+import inspect
+import math
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from types import NoneType, UnionType
+from typing import TYPE_CHECKING, Any, Literal, Union, get_args, get_origin
+
+from armature.errors import ConfigError, UnknownNameError, closest
+from armature.registry import Table, resolve
+from armature.schema import short
+
+if TYPE_CHECKING:
+    from stable_baselines3.common.vec_env import VecEnv
+
+SET_BY_RUN = {
+    **{name: f'the key "{name}"' for name in ("policy", "policy_kwargs", "seed", "device")},
+    **{"env": 'the key "env_name"', "tensorboard_log": 'the key "tensorboard"', "verbose": "the progress bar"},
+    **dict.fromkeys(("_init_setup_model", "supported_action_spaces", "support_multi_env"), "the class"),
+    **dict.fromkeys(("observation_space", "action_space", "lr_schedule"), "the algorithm"),
+}
+"""Arguments that are no hyperparameters, and what sets them."""
+
+_FRACTIONS = ("gamma", "gae_lambda", "tau", "exploration_initial_eps", "exploration_final_eps", "exploration_fraction")
+_COUNTS = ("batch_size", "n_steps", "n_epochs", "buffer_size", "n_delta", "policy_delay", "target_update_interval")
+_SIZES = ("learning_rate", "qf_learning_rate", "clip_range", "max_grad_norm", "learning_starts", "vf_coef", "delta_std")
+RANGES: dict[str, tuple[float, float]] = {
+    **dict.fromkeys(_FRACTIONS, (0, 1)),
+    **dict.fromkeys(_COUNTS, (1, 1e8)),
+    **dict.fromkeys(_SIZES, (0, 1e8)),
+}
+"""Ranges of arguments that mean the same in every algorithm; the upper ends keep a slip from filling the memory."""
+
+_TORCH = {
+    "tanh": "torch.nn:Tanh",
+    "relu": "torch.nn:ReLU",
+    "elu": "torch.nn:ELU",
+    "gelu": "torch.nn:GELU",
+    "silu": "torch.nn:SiLU",
+    "leaky_relu": "torch.nn:LeakyReLU",
+}
+ACTIVATIONS = {"pytorch": _TORCH, "jax": {name: f"flax.linen:{name}" for name in _TORCH}}
+"""Short names of activation functions, by framework."""
+
+
+_JSON_TYPES: dict[str, Any] = {
+    **{"bool": bool, "int": int, "float": (int, float), "str": str},
+    **{"list": list, "dict": Mapping, "None": NoneType, "NoneType": NoneType},
+}
+
+
+# ------------------------------------------------------------------------------------------------ what there is
+
+
+@dataclass(frozen=True)
+class Hyperparameter:
+    """An argument of a constructor."""
+
+    name: str
+    type: str
+    """In words such as `float | schedule | null`."""
+    default: Any
+    """`inspect.Parameter.empty` if there is none."""
+    meaning: str
+    annotation: Any
+
+
+def hyperparameters(cls: type) -> dict[str, Hyperparameter]:
+    """Return the arguments of a class by name, leaving out those that the run sets itself."""
+    return _arguments(cls)[0]
+
+
+def _arguments(cls: type) -> tuple[dict[str, Hyperparameter], bool]:
+    """Return the arguments, and whether the class takes any others besides."""
+    found: dict[str, Hyperparameter] = {}
+    meanings = _meanings(cls)
+    for base in cls.__mro__[:-1]:
+        if "__init__" not in vars(base):
+            continue
+        parameters = list(_signature(base).parameters.values())[1:]
+        for item in parameters:
+            if item.kind not in (item.VAR_POSITIONAL, item.VAR_KEYWORD) and item.name not in SET_BY_RUN:
+                new = Hyperparameter(
+                    item.name, _words(item.annotation), item.default, meanings.get(item.name, ""), item.annotation
+                )
+                found.setdefault(item.name, new)
+        if not any(item.kind == item.VAR_KEYWORD for item in parameters):
+            return found, False  # what this class does not name, it does not pass on
+    return found, True
+
+
+def _signature(cls: type) -> inspect.Signature:
+    try:
+        return inspect.signature(cls.__init__, eval_str=True)  # type: ignore[misc]
+    except Exception:  # annotations of names that only type checkers import
+        return inspect.signature(cls.__init__)  # type: ignore[misc]
+
+
+def _meanings(cls: type) -> dict[str, str]:
+    """Return the sentences of `:param name:` fields in the docstrings of a class and its bases."""
+    found: dict[str, str] = {}
+    for base in cls.__mro__:
+        text = inspect.cleandoc(vars(base).get("__doc__") or "")
+        for name, meaning in re.findall(r"^:param (\w+):((?:.|\n)*?)(?=^\S|\Z)", text, re.MULTILINE):
+            found.setdefault(name, " ".join(meaning.replace("``", "`").split()))
+    return found
+
+
+def _words(annotation: Any) -> str:
+    """Write a type down in short."""
+    origin = get_origin(annotation)
+    if annotation in (inspect.Parameter.empty, Any):
+        return "any"
+    if annotation in (None, NoneType):
+        return "null"
+    if origin in (Union, UnionType):
+        return " | ".join(dict.fromkeys(_words(option) for option in get_args(annotation)))
+    if origin is Literal:
+        return " | ".join(repr(option) for option in get_args(annotation))
+    if origin is tuple:
+        return f"[{', '.join(_words(option) for option in get_args(annotation))}]"
+    if _is_schedule(annotation):
+        return "schedule"
+    if origin is type:
+        return "class"
+    if getattr(annotation, "__name__", "") == "ActionNoise":
+        return "noise"
+    return getattr(origin or annotation, "__name__", str(annotation))
+
+
+def _is_schedule(annotation: Any) -> bool:
+    return annotation is Callable or get_origin(annotation) is Callable
+
+
+# ------------------------------------------------------------------------------------------------ what is right
+
+
+def check_algo_kwargs(cls: type, values: Mapping[str, Any]) -> None:
+    """Raise `ConfigError` for an argument that the algorithm class has not, or that cannot be right."""
+    known, takes_others = _arguments(cls)
+    if not takes_others:
+        _check_names("algo_kwargs", known, values)
+    for name, value in values.items():
+        if name in known:
+            _check_value(f"algo_kwargs.{name}", known[name], value)
+
+
+def check_policy_kwargs(cls: type, policy: str | type | None, values: Mapping[str, Any]) -> None:
+    """Raise `ConfigError` for an argument that the policy class has not, or that cannot be right.
+
+    Args:
+        cls: the algorithm class, whose names of policies count.
+        policy: a name of a policy, an address or a class; None allows what any policy of the algorithm takes.
+        values: the configuration's `policy_kwargs`.
+    """
+    found = [_arguments(policy_class) for policy_class in policy_classes(cls, policy)]
+    known = {name: item for arguments, _ in found for name, item in arguments.items()}
+    if found and not any(takes_others for _, takes_others in found):
+        _check_names("policy_kwargs", known, values)
+    for name, value in values.items():
+        if name in known:
+            _check_value(f"policy_kwargs.{name}", known[name], value)
+
+
+def policy_classes(cls: type, policy: str | type | None) -> list[type]:
+    """Return the policy classes that a policy's name, address or None may mean to an algorithm class."""
+    named: Mapping[str, type] = getattr(cls, "policy_aliases", {})
+    if policy is None:
+        return list(named.values())
+    if isinstance(policy, type):
+        return [policy]
+    if policy in named:
+        return [named[policy]]
+    if ":" in policy:
+        return [resolve(policy)]
+    raise UnknownNameError("policy", policy, named, 'Or write an address, "package.module:Class".')
+
+
+def _check_names(path: str, known: Mapping[str, Any], values: Mapping[str, Any]) -> None:
+    for name in values:
+        if name in SET_BY_RUN and name not in known:
+            raise ConfigError(f"{path}.{name} is set by {SET_BY_RUN[name]}; remove it from {path}.")
+        if name not in known:
+            guess = closest(name, known) or "."
+            raise ConfigError(f"{path}.{name}: unknown argument{guess} Known: {', '.join(sorted(known))}.")
+
+
+def _check_value(path: str, item: Hyperparameter, value: Any) -> None:
+    if item.name == "action_noise" and value is not None:
+        _check_object(path, value, "type", ("normal", "ornstein-uhlenbeck"), ("std",))
+    elif isinstance(value, Mapping) and "schedule" in value and "schedule" in item.type.split(" | "):
+        _check_object(path, value, "schedule", ("linear",), ("start", "end"))
+        _check_range(path, item.name, value["start"])
+        _check_range(path, item.name, value["end"])
+    elif not _accepts(item.annotation, value):
+        raise ConfigError(f"{path} is {short(value)}; allowed: {item.type}.")
+    elif item.name == "train_freq" and isinstance(value, list) and value[1] not in ("step", "episode"):
+        raise ConfigError(f'{path} is {short(value)}; allowed: a number, or [number, "step"], or [number, "episode"].')
+    elif item.name == "net_arch":
+        _check_layers(path, value)
+    else:
+        _check_range(path, item.name, value)
+
+
+def _check_layers(path: str, value: Any) -> None:
+    if isinstance(value, (list, Mapping)):
+        for name, item in value.items() if isinstance(value, Mapping) else enumerate(value):
+            _check_layers(f"{path}.{name}", item)
+    elif value is not None and not (isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= 100_000):
+        raise ConfigError(f"{path} is {short(value)}; allowed: the size of a layer, a whole number from 1 to 100,000.")
+
+
+def _check_range(path: str, name: str, value: Any) -> None:
+    low, high = RANGES.get(name, (-math.inf, math.inf))
+    if _is_number(value) and not (math.isfinite(value) and low <= value <= high):
+        bounds = f" from {low:,.0f} to {high:,.0f}" if name in RANGES else ""
+        raise ConfigError(f"{path} is {short(value)}; allowed: a finite number{bounds}.")
+
+
+def _check_object(path: str, value: Any, kind: str, kinds: Sequence[str], numbers: Sequence[str]) -> None:
+    """Check an object such as a schedule: its kind, and numbers of at least 0 under its other keys."""
+    form = ", ".join([f'"{kind}": "{"|".join(kinds)}"', *(f'"{name}": X' for name in numbers)])
+    if not isinstance(value, Mapping) or value.get(kind) not in kinds or set(value) != {kind, *numbers}:
+        raise ConfigError(f"{path} is {short(value)}; allowed: {{{form}}}.")
+    for name in numbers:
+        if not (_is_number(value[name]) and math.isfinite(value[name]) and value[name] >= 0):
+            raise ConfigError(f"{path}.{name} is {short(value[name])}; allowed: a finite number of at least 0.")
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def _accepts(annotation: Any, value: Any) -> bool:
+    """Return whether a JSON value can be meant for a type; unknown types take anything."""
+    origin, options = get_origin(annotation), get_args(annotation)
+    if origin in (Union, UnionType):
+        return any(_accepts(option, value) for option in options)
+    if origin is Literal:
+        return value in options
+    if origin is tuple:
+        return isinstance(value, (list, tuple)) and len(value) == len(options) and all(map(_accepts, options, value))
+    if _is_schedule(annotation):
+        return callable(value)
+    if origin is type:
+        return isinstance(value, (str, type))
+    # By name, since annotations that could not be evaluated are text.
+    name = "None" if annotation is None else getattr(origin or annotation, "__name__", str(annotation))
+    if isinstance(value, bool):
+        return name == "bool" or name not in _JSON_TYPES
+    return isinstance(value, _JSON_TYPES.get(name, object))
+
+
+# ------------------------------------------------------------------------------------------------ JSON made Python
+
+
+def build_kwargs(values: Mapping[str, Any], env: VecEnv | None = None) -> dict[str, Any]:
+    """Return an algorithm's arguments as Python objects; `env` is needed for `action_noise` only."""
+    return {name: _built(name, value, env) for name, value in values.items()}
+
+
+def build_policy_kwargs(values: Mapping[str, Any], framework: str = "pytorch") -> dict[str, Any]:
+    """Return a policy's arguments as Python objects."""
+    built = build_kwargs(values)
+    if isinstance(values.get("activation_fn"), str):
+        built["activation_fn"] = activation(values["activation_fn"], framework)
+    return built
+
+
+def activation(name: str, framework: str = "pytorch") -> Any:
+    """Return the activation function of a short name or an address."""
+    if ":" in name:
+        return resolve(name)
+    known: Table[str] = Table("policy_kwargs.activation_fn", 'Or write an address, "package.module:Name".')
+    known.update(ACTIVATIONS.get(framework, {}))
+    return resolve(known[name])
+
+
+def _built(name: str, value: Any, env: VecEnv | None) -> Any:
+    if isinstance(value, Mapping) and "schedule" in value:
+        from stable_baselines3.common.utils import LinearSchedule
+
+        return LinearSchedule(value["start"], value["end"], end_fraction=1.0)
+    if name == "train_freq" and isinstance(value, list):
+        return tuple(value)
+    if name == "action_noise" and isinstance(value, Mapping):
+        return _noise(value, env)
+    if name.endswith(("_class", "_fn")) and isinstance(value, str) and ":" in value:
+        return resolve(value)
+    return value
+
+
+def _noise(value: Mapping[str, Any], env: VecEnv | None) -> Any:
+    import numpy as np
+    from stable_baselines3.common.noise import (
+        NormalActionNoise,
+        OrnsteinUhlenbeckActionNoise,
+        VectorizedActionNoise,
+    )
+
+    shape = getattr(env.action_space, "shape", ()) if env is not None else ()
+    if env is None or not shape:
+        raise ConfigError("algo_kwargs.action_noise needs an environment whose actions are numbers. Remove it.")
+    cls = NormalActionNoise if value["type"] == "normal" else OrnsteinUhlenbeckActionNoise
+    noise = cls(np.zeros(shape), np.full(shape, value["std"]))
+    return VectorizedActionNoise(noise, env.num_envs) if env.num_envs > 1 else noise

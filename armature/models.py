@@ -1,0 +1,350 @@
+"""Models: made from a config, saved in folders, loaded again without unpickling.
+
+    model = make_model(algo_class, policy, {**kwargs, **config.algo_kwargs}, env, config)
+    save_model(model, run / "final", config)
+    loaded = load_model(run)                # of `best`, else `final`, else the newest checkpoint
+    actions, state = loaded.predict(observation, deterministic=True)
+
+A folder holds what rebuilds the model as data (`model.json`), so a fresh one is built from that and only numbers are
+read from files (`armature.weights`, `armature.state`, `armature.replay`).
+"""
+
+from __future__ import annotations
+
+import inspect
+import logging
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from gymnasium import spaces
+from stable_baselines3 import HerReplayBuffer
+from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.logger import Logger
+from stable_baselines3.common.vec_env import VecEnv
+
+from armature.checkpoints import MANIFEST, newest, read_json, settled, verify, write_folder, write_json
+from armature.checks import refuse_foreign_imports
+from armature.combos import Combo, implemented_combos
+from armature.config import NAMESPACE, Config
+from armature.errors import ConfigError, RunError, UnknownNameError
+from armature.evaluation import Evaluation
+from armature.hyperparameters import build_kwargs, build_policy_kwargs, hyperparameters
+from armature.plugins import load_plugins
+from armature.policies import choose_policy
+from armature.registry import resolve
+from armature.replay import load_replay_buffer, save_replay_buffer
+from armature.runs import find_run
+from armature.state import (
+    counters,
+    load_statistics,
+    random_state,
+    save_statistics,
+    set_counters,
+    set_random_state,
+    space_from_json,
+    space_to_json,
+)
+from armature.vec import SpacesOnly, episode_counters, episode_length, normalized, set_episode_counters, wants_hindsight
+from armature.weights import jax_arrays, load_weights, read_any_arrays
+
+log = logging.getLogger(__name__)
+
+GOAL_KEYS = {"observation", "achieved_goal", "desired_goal"}
+
+
+# ---------------------------------------------------------------------------------------------- making
+
+
+def make_model(
+    algo_class: type | str, policy: type | str | None, kwargs: Mapping[str, Any], env: VecEnv, config: Config
+) -> Any:
+    """Build the model of a row of `implemented_combos`.
+
+    Args:
+        algo_class: the row's class, or its address.
+        policy: the row's policy; the config's wins, and without either it is chosen from the observation space.
+        kwargs: the row's arguments and the config's `algo_kwargs` over them, as JSON values.
+        env: the environments to learn in.
+        config: says everything else.
+    """
+    combo = implemented_combos[config.algo][config.train_framework]
+    cls = resolve(algo_class)
+    arguments = build_kwargs(kwargs, env)
+    policy_kwargs = {**arguments.pop("policy_kwargs", {}), **config.policy_kwargs}
+    if policy_kwargs:
+        arguments["policy_kwargs"] = build_policy_kwargs(policy_kwargs, config.train_framework)
+    if wants_hindsight(config):
+        arguments |= _hindsight_arguments(cls, arguments, env, config)
+    of_run = {"seed": config.seed, "device": config.device, "verbose": 0}
+    arguments |= {name: value for name, value in of_run.items() if _accepts(cls, name)}
+    model = cls(_policy(cls, config.policy or policy, env, combo), env, **arguments)
+    if isinstance(model, BaseAlgorithm):
+        model.set_logger(Logger(None, []))  # without one, SB3 makes a folder for its log in /tmp
+    return model
+
+
+def _policy(cls: type, policy: type | str | None, env: VecEnv, combo: Combo) -> type | str:
+    """Return a policy that the class can make something of; raise `UnknownNameError` for a name that it lacks."""
+    policy = policy or choose_policy(env.observation_space, combo)
+    if isinstance(policy, str) and ":" in policy:
+        return resolve(policy)
+    known = getattr(cls, "policy_aliases", {})
+    if isinstance(policy, str) and known and policy not in known:
+        raise UnknownNameError(f"policy of {cls.__name__}", policy, known)
+    return policy
+
+
+def _accepts(cls: type, name: str) -> bool:
+    """Return whether a constructor takes an argument, be it that it passes it on to its parent's."""
+    for base in cls.__mro__:
+        if "__init__" in vars(base):
+            parameters = inspect.signature(base.__init__).parameters  # type: ignore[misc]
+            if name in parameters:
+                return True
+            if all(parameter.kind != parameter.VAR_KEYWORD for parameter in parameters.values()):
+                return False
+    return False
+
+
+def _hindsight_arguments(cls: type, arguments: Mapping[str, Any], env: VecEnv, config: Config) -> dict[str, Any]:
+    """Return the arguments that make a class replay with hindsight."""
+    space = env.observation_space
+    if not isinstance(space, spaces.Dict) or not set(space) >= GOAL_KEYS:
+        raise ConfigError(
+            f"hindsight needs observations with the keys {', '.join(sorted(GOAL_KEYS))}, and {config.env_name} has "
+            f"{space}. Set replay_buffer to 'default'."
+        )
+    # The terms of a dense reward need more than the goals; what they need stands in the infos.
+    dense = config.env_name.startswith(NAMESPACE) and config.reward == "dense"
+    starts = arguments.get("learning_starts", hyperparameters(cls)["learning_starts"].default)
+    # Only finished episodes can be replayed, so learning waits until each environment has had one.
+    first_episodes = env.num_envs * (episode_length(env) or 0)
+    if starts < first_episodes:
+        log.info("learning_starts is raised from %d to %d, one episode of each environment", starts, first_episodes)
+    return {
+        "replay_buffer_class": HerReplayBuffer,
+        "replay_buffer_kwargs": {"copy_info_dict": dense, **(arguments.get("replay_buffer_kwargs") or {})},
+        "learning_starts": max(starts, first_episodes),
+    }
+
+
+# ---------------------------------------------------------------------------------------------- saving
+
+
+def save_model(model: Any, folder: Path, config: Config, evaluation: Evaluation | None = None) -> Path:
+    """Save a model for replay; return the folder, which is the old one or the new one whatever happens.
+
+    Args:
+        model: the model.
+        folder: is made, or replaced.
+        config: what the model was made from.
+        evaluation: what is known of the model's worth, kept in `model.json`.
+    """
+    return write_folder(folder, model.num_timesteps, lambda draft: _write(model, draft, config, evaluation))
+
+
+def save_checkpoint(
+    model: Any, folder: Path, config: Config, callbacks: Mapping[str, Any], replay_buffer: bool = True
+) -> Path:
+    """Save a model so that training can go on: with states of generators, callbacks and perhaps the replay buffer."""
+
+    def write(draft: Path) -> None:
+        _write(model, draft, config, None)
+        if replay_buffer and getattr(model, "replay_buffer", None) is not None:
+            save_replay_buffer(model.replay_buffer, draft / "replay")
+        state = {"random": random_state(model), "episodes": episode_counters(model.env), "callbacks": callbacks}
+        write_json(draft / "state.json", state)
+
+    return write_folder(folder, model.num_timesteps, write)
+
+
+def _write(model: Any, folder: Path, config: Config, evaluation: Evaluation | None) -> None:
+    own = model.get_state() if hasattr(model, "get_state") else {}
+    own_arrays = {name: value for name, value in own.items() if isinstance(value, np.ndarray)}
+    description = {
+        "algo": config.algo,
+        "train_framework": config.train_framework,
+        "policy": type(model.policy).__name__,
+        "observation_space": space_to_json(model.observation_space),
+        "action_space": space_to_json(model.action_space),
+        "n_envs": model.n_envs,
+        "counters": counters(model),
+        "evaluation": evaluation.to_dict() if evaluation else None,
+        "state": {name: value for name, value in own.items() if name not in own_arrays},
+        "config": config.model_dump(exclude=set(config.idle_keys)),
+    }
+    write_json(folder / "model.json", description)
+    model.save(folder / "model.zip")
+    if arrays := jax_arrays(model):
+        np.savez(folder / "weights.npz", **arrays)  # type: ignore[arg-type]
+    if own_arrays:
+        np.savez(folder / "state.npz", **own_arrays)  # type: ignore[arg-type]
+    if (statistics := model.get_vec_normalize_env()) is not None:
+        save_statistics(statistics, folder / "normalization.npz")
+
+
+# ---------------------------------------------------------------------------------------------- finding and loading
+
+
+@dataclass(frozen=True)
+class Player:
+    """A model that acts on observations as environments give them: it normalises them first, if it was trained so."""
+
+    model: Any
+    """The SB3 model; its own `predict` expects normalised observations if the run normalised them."""
+
+    def predict(
+        self,
+        observation: Any,
+        state: Any = None,
+        episode_start: np.ndarray | None = None,
+        deterministic: bool = True,
+    ) -> tuple[np.ndarray, Any]:
+        """Return the actions for observations, and the state of a recurrent policy."""
+        if (statistics := self.model.get_vec_normalize_env()) is not None:
+            observation = statistics.normalize_obs(observation)
+        return self.model.predict(observation, state, episode_start, deterministic)
+
+
+@dataclass(frozen=True)
+class LoadedModel(Player):
+    """A trained model and where it comes from."""
+
+    config: Config
+    folder: Path
+    step: int
+    """Environment steps that it was trained for."""
+
+
+def find_model(path: str | Path | None = None, logdir: str | Path = "trained_models") -> Path:
+    """Return the model folder that a path means.
+
+    Args:
+        path: a model folder, or a run folder, which means its `best`, else its `final`, else its newest checkpoint;
+            None means the newest run in `logdir`.
+        logdir: where runs are.
+    """
+    if path is not None and (folder := settled(Path(path))) and (folder / MANIFEST).is_file():
+        return folder
+    run = find_run(path, logdir)
+    return settled(run / "best") or settled(run / "final") or newest(run)
+
+
+def load_model(path: str | Path | None = None, device: str = "cpu", allow_import: Collection[str] = ()) -> LoadedModel:
+    """Load a model for replay. Nothing is unpickled, and no module is imported that only the folder names.
+
+    Building it seeds the process's random generators, as SB3 does.
+
+    Args:
+        path: as for `find_model`.
+        device: where its networks shall live.
+        allow_import: plugins and class addresses of the folder's config that may be imported.
+
+    Raises:
+        RunError: there is no model, it is damaged, or its weights are of another one.
+        PluginError: its config names code that is neither registered nor allowed.
+    """
+    folder = find_model(path)
+    manifest, description = verify(folder), _read_description(folder)
+    config = _config_of(description, folder).model_copy(update={"device": device})
+    refuse_foreign_imports(config, allow_import)
+    load_plugins(config.plugins)
+    env: VecEnv = SpacesOnly(*_spaces_of(description), num_envs=int(description["n_envs"]))
+    model = _build_for_replay(normalized(env, training=False) if config.normalize else env, config)
+    load_weights(model, folder, optimizers=False)
+    _restore_own_state(model, folder, description)
+    _restore_statistics(model, folder)
+    return LoadedModel(model, config, folder, manifest["step"])
+
+
+def load_pretrained(model: Any, path: str | Path) -> None:
+    """Start a fresh model from the weights, and the statistics, of a saved one; counters and optimizers stay fresh."""
+    folder = find_model(path)
+    verify(folder)
+    _check_spaces(model, _read_description(folder), folder)
+    load_weights(model, folder, optimizers=False)
+    _restore_statistics(model, folder)
+
+
+def restore_model(model: Any, folder: Path) -> dict[str, Any]:
+    """Bring a fresh model to where a checkpoint was saved; return the states of the callbacks by name.
+
+    Call it last before `learn`, since it restores the process's random generators. Episodes that were under way begin
+    anew.
+    """
+    verify(folder)
+    description, state = _read_description(folder), read_json(folder / "state.json")
+    _check_spaces(model, description, folder)
+    load_weights(model, folder, optimizers=True)
+    set_counters(model, description["counters"])
+    _restore_own_state(model, folder, description)
+    _restore_statistics(model, folder)
+    if (folder / "replay").is_dir():
+        load_replay_buffer(model.replay_buffer, folder / "replay")
+    elif getattr(model, "replay_buffer", None) is not None:
+        log.warning(
+            "the checkpoint holds no replay buffer: it is filled anew for %d steps first", model.learning_starts
+        )
+        model.learning_starts += model.num_timesteps
+    set_episode_counters(model.env, state["episodes"])
+    set_random_state(model, state["random"])
+    return state["callbacks"]
+
+
+def _read_description(folder: Path) -> dict[str, Any]:
+    description = read_json(folder / "model.json")
+    needed = {"observation_space", "action_space", "n_envs", "counters", "config", "state"}
+    if not isinstance(description, dict) or not needed <= set(description):
+        raise RunError(f"{folder / 'model.json'} is no description of a model.")
+    return description
+
+
+def _config_of(description: Mapping[str, Any], folder: Path) -> Config:
+    try:
+        return Config.model_validate(description["config"])
+    except ConfigError as error:
+        raise RunError(
+            f"{folder / 'model.json'} holds a config that this version does not understand: {error}"
+        ) from error
+
+
+def _spaces_of(description: Mapping[str, Any]) -> tuple[spaces.Space[Any], spaces.Space[Any]]:
+    return space_from_json(description["observation_space"]), space_from_json(description["action_space"])
+
+
+def _build_for_replay(env: VecEnv, config: Config) -> Any:
+    """Build the config's model with the smallest replay buffer there is: a replay needs none."""
+    algo_class, policy, kwargs = implemented_combos[config.algo][config.train_framework]
+    kwargs = {**kwargs, **config.algo_kwargs}
+    if _accepts(resolve(algo_class), "buffer_size"):
+        kwargs["buffer_size"] = env.num_envs
+    return make_model(algo_class, policy, kwargs, env, config)
+
+
+def _restore_own_state(model: Any, folder: Path, description: Mapping[str, Any]) -> None:
+    """Hand an algorithm back what its `get_state` gave."""
+    if hasattr(model, "set_state"):
+        path = folder / "state.npz"
+        model.set_state({**description["state"], **(read_any_arrays(path) if path.is_file() else {})})
+
+
+def _restore_statistics(model: BaseAlgorithm, folder: Path) -> None:
+    """Restore what observations are normalised with; raise `RunError` if only one side normalises them."""
+    statistics, path = model.get_vec_normalize_env(), folder / "normalization.npz"
+    if (statistics is not None) != path.is_file():
+        wanted = str(path.is_file()).lower()
+        raise RunError(f"{folder} fits only a run whose key normalize is {wanted}.")
+    if statistics is not None:
+        load_statistics(statistics, path)
+
+
+def _check_spaces(model: BaseAlgorithm, description: Mapping[str, Any], folder: Path) -> None:
+    for name, ours in (("observation_space", model.observation_space), ("action_space", model.action_space)):
+        if description[name] != space_to_json(ours):
+            raise RunError(
+                f"{folder} was trained with another {name.replace('_', ' ')}: {space_from_json(description[name])}; "
+                f"this configuration makes {ours}."
+            )

@@ -1,0 +1,128 @@
+"""Replay buffers as arrays: the filled part of any of SB3's, the goals and infos of hindsight included."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import numpy as np
+from stable_baselines3 import HerReplayBuffer
+from stable_baselines3.common.buffers import ReplayBuffer
+
+from armature.checkpoints import read_json, write_json
+from armature.errors import RunError
+from armature.weights import Arrays
+
+
+def save_replay_buffer(buffer: ReplayBuffer, folder: Path) -> None:
+    """Write the filled part of a replay buffer, one npy file an array."""
+    folder.mkdir()
+    # A buffer that saves memory keeps the last next observation in the row after the last one.
+    rows = buffer.buffer_size if buffer.full else buffer.pos + bool(buffer.optimize_memory_usage)
+    arrays = {name: array[:rows] for name, array in _buffer_arrays(buffer).items()}
+    facts: dict[str, Any] = {"rows": rows, "pos": buffer.pos, "full": buffer.full, **_buffer_shape(buffer), "infos": []}
+    if isinstance(buffer, HerReplayBuffer):
+        facts["episode_starts"] = buffer._current_ep_start.tolist()
+        if buffer.copy_info_dict:
+            columns = _info_columns(buffer.infos[:rows])
+            facts["infos"] = sorted(columns)
+            arrays |= {f"infos.{name}": column for name, column in columns.items()}
+    for name, array in arrays.items():
+        np.save(_array_file(folder, name), array, allow_pickle=False)
+    write_json(folder / "buffer.json", facts)
+
+
+def load_replay_buffer(buffer: ReplayBuffer, folder: Path) -> None:
+    """Fill a fresh replay buffer with what `save_replay_buffer` wrote; raise `RunError` if it does not fit.
+
+    With hindsight the last episode of each environment ends where it was cut: nobody can continue it.
+    """
+    facts = read_json(folder / "buffer.json")
+    if not isinstance(facts, dict) or {key: facts.get(key) for key in _buffer_shape(buffer)} != _buffer_shape(buffer):
+        raise RunError(
+            f"{folder} is of another replay buffer: num_envs, buffer_size and replay_buffer must stay the same."
+        )
+    try:
+        rows = int(facts["rows"])
+        buffer.pos, buffer.full = int(facts["pos"]), bool(facts["full"])
+        for name, array in _buffer_arrays(buffer).items():
+            array[:rows] = _read_rows(_array_file(folder, name), (rows, *array.shape[1:]), array.dtype)
+        if isinstance(buffer, HerReplayBuffer):
+            buffer._current_ep_start = np.array(facts["episode_starts"], dtype=np.int64).reshape(buffer.n_envs)
+            _restore_infos(buffer, folder, facts["infos"], rows)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # SB3 asks whether the episode goes on; it does not
+                buffer.truncate_last_trajectory()
+    except (KeyError, TypeError, ValueError) as error:
+        raise RunError(f"{folder / 'buffer.json'} is damaged: {error}.") from error
+
+
+def _buffer_shape(buffer: ReplayBuffer) -> dict[str, Any]:
+    return {"kind": type(buffer).__name__, "buffer_size": buffer.buffer_size, "n_envs": buffer.n_envs}
+
+
+def _buffer_arrays(buffer: ReplayBuffer) -> Arrays:
+    """Return the arrays that have one row per time step, whatever the kind of buffer, by name."""
+    named = {}
+    for name, value in vars(buffer).items():
+        parts = {f"{name}.{key}": part for key, part in value.items()} if isinstance(value, dict) else {name: value}
+        named.update(parts)
+    return {
+        name: value
+        for name, value in named.items()
+        if isinstance(value, np.ndarray) and value.shape[:1] == (buffer.buffer_size,) and not value.dtype.hasobject
+    }
+
+
+def _array_file(folder: Path, name: str) -> Path:
+    return folder / f"{quote(name, safe='')}.npy"
+
+
+def _read_rows(path: Path, shape: tuple[int, ...], dtype: np.dtype[Any] | None = None) -> np.ndarray:
+    """Return an npy file as an array in the file; raise `RunError` if it is damaged or of another shape or type."""
+    try:
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise RunError(f"{path} is damaged: {error}.") from error
+    if array.shape != shape or (dtype is not None and array.dtype != dtype):
+        raise RunError(f"{path} is {array.shape} {array.dtype}, and this replay buffer needs {shape} {dtype or ''}.")
+    return array
+
+
+def _info_columns(infos: np.ndarray) -> Arrays:
+    """Return the numbers that stand in every info, by path: all that a reward computed from any of them can need."""
+    flat = [dict(_numbers(info)) for info in infos.ravel()]
+    common = set.intersection(*map(set, flat)) if flat else set()
+    columns = {}
+    for name in common:
+        values = [info[name] for info in flat]
+        if len({np.shape(value) for value in values}) == 1:
+            columns[name] = np.array(values).reshape(*infos.shape, *np.shape(values[0]))
+    return columns
+
+
+def _numbers(info: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield the numbers and arrays of numbers in nested dicts, with their path."""
+    for key, value in info.items():
+        if isinstance(value, Mapping):
+            yield from _numbers(value, f"{path}{key}/")
+        elif isinstance(value, (bool, int, float, np.generic, np.ndarray)) and np.asarray(value).dtype.kind in "biuf":
+            yield f"{path}{key}", value
+
+
+def _restore_infos(buffer: HerReplayBuffer, folder: Path, names: list[str], rows: int) -> None:
+    """Rebuild the infos of the filled rows from their columns."""
+    for name in names:
+        path = _array_file(folder, f"infos.{name}")
+        column = np.load(path, allow_pickle=False)
+        if column.shape[:2] != (rows, buffer.n_envs):
+            raise RunError(f"{path} does not have a number for each step.")
+        *parents, last = name.split("/")
+        for index in np.ndindex(rows, buffer.n_envs):
+            info = buffer.infos[index]
+            for parent in parents:
+                info = info.setdefault(parent, {})
+            info[last] = column[index]

@@ -1,0 +1,270 @@
+"""Run folders: made, found, locked; what a run writes about itself as JSON and as tables."""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import hashlib
+import importlib.metadata
+import io
+import os
+import platform
+import re
+import shlex
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import armature
+from armature.checkpoints import checkpoints, read_json, recover, settled, write_json
+from armature.config import GENERAL_ENV, Config
+from armature.errors import RunError, RunInUseError
+
+if TYPE_CHECKING:
+    from armature.evaluation import Evaluation
+
+try:
+    import fcntl
+except ImportError:  # Windows: nothing guards a run folder there
+    fcntl = None  # type: ignore[assignment]
+
+PACKAGES = ("stable-baselines3", "sb3-contrib", "sbx-rl", "torch", "jax", "pybullet", "gymnasium", "numpy")
+"""Distributions whose versions are recorded, as far as they are installed."""
+
+
+# ---------------------------------------------------------------------------------------------- making and finding
+
+
+def new_run(config: Config) -> Path:
+    """Make the folder `logdir/run_name`, or the next free `<robot>_<task>_<algo>_<number>`; return its path.
+
+    Raises `RunError` if a run of that name exists or the folder cannot be made.
+    """
+    logdir = Path(config.logdir)
+    try:
+        logdir.mkdir(parents=True, exist_ok=True)
+        return _named_run(logdir / config.run_name) if config.run_name else _numbered_run(logdir, _stem(config))
+    except OSError as error:
+        raise RunError(f"cannot make a run folder in logdir {str(logdir)!r}: {error.strerror}.") from error
+
+
+def _named_run(run: Path) -> Path:
+    try:
+        run.mkdir()
+    except FileExistsError:
+        raise RunError(
+            f"{run} exists. Continue it with: python train.py --resume {run}; or choose another run_name."
+        ) from None
+    return run
+
+
+def _numbered_run(logdir: Path, stem: str) -> Path:
+    """Make the first free numbered folder. `mkdir` itself is the test, so of two starts at once each gets its own."""
+    taken = [re.fullmatch(rf"{re.escape(stem)}_(\d+)", path.name) for path in logdir.iterdir()]
+    number = max((int(match[1]) for match in taken if match), default=0)
+    while True:
+        number += 1
+        with contextlib.suppress(FileExistsError):
+            run = logdir / f"{stem}_{number}"
+            run.mkdir()
+            return run
+
+
+def _stem(config: Config) -> str:
+    """Return the speaking part of a run's name."""
+    general = config.env_name == GENERAL_ENV
+    what = f"{config.robot}_{config.task_type}" if general else config.env_name.rpartition("/")[2]
+    return re.sub(r"[^A-Za-z0-9_.-]+", "_", f"{what}_{config.algo}").lstrip(".")
+
+
+def find_run(path: str | Path | None = None, logdir: str | Path = "trained_models") -> Path:
+    """Return the run folder at `path`, or without one the newest run in `logdir` that holds a model.
+
+    Newest is the one started last by its own record: in a fresh clone all files are of the same age.
+    """
+    if path is not None:
+        if not (Path(path) / "config.json").is_file():
+            raise RunError(f"{path} is no run folder: it has no config.json. {_runs_in(Path(logdir))}")
+        return Path(path)
+    runs = [run for run in _runs(Path(logdir)) if has_model(run)]
+    if not runs:
+        raise RunError(f"no trained model in {logdir}. Make one with: python train.py")
+    return max(runs, key=_started)
+
+
+def has_model(run: Path) -> bool:
+    """Whether a run has saved anything that could be replayed."""
+    return any(settled(run / name) for name in ("best", "final")) or bool(checkpoints(run))
+
+
+def _runs(logdir: Path) -> list[Path]:
+    return sorted(path.parent for path in logdir.glob("*/config.json"))
+
+
+def _runs_in(logdir: Path) -> str:
+    names = [run.name for run in _runs(logdir)]
+    return f"Runs in {logdir}: {', '.join(names)}." if names else f"There is no run in {logdir}."
+
+
+def _started(run: Path) -> str:
+    try:
+        return str(read_json(run / "run.json")["started"])  # ISO times in UTC sort as text
+    except (RunError, KeyError, TypeError):
+        return ""
+
+
+# ---------------------------------------------------------------------------------------------- locking
+
+
+@contextlib.contextmanager
+def run_lock(run: Path) -> Iterator[None]:
+    """Hold a run folder for this process, and tidy up what a killed one left; raise `RunInUseError` if it is held.
+
+    The system drops the lock with the process, so a stale one needs no care.
+    """
+    with (run / "run.lock").open("a+", encoding="utf-8") as file:
+        if fcntl is not None:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                file.seek(0)
+                raise RunInUseError(f"{run} is in use by {file.read().strip() or 'another process'}.") from None
+        file.truncate(0)
+        file.write(f"process {os.getpid()} on {socket.gethostname()}\n")
+        file.flush()
+        recover(run)
+        try:
+            yield
+        finally:
+            file.truncate(0)  # the name of a host is nobody's business once the run is over
+
+
+# ---------------------------------------------------------------------------------------------- records
+
+
+def write_run_info(run: Path, config: Config, torch_threads: int) -> None:
+    """Write `run.json`: versions, command, code, seed, plugins and machine; a resumed run adds a session to it."""
+    session = {
+        "started": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "command": shlex.join(sys.argv),
+        "git": _git_revision(),
+        "seed": config.seed,
+        "versions": _versions(),
+        "plugins": {name: _plugin_version(name) for name in config.plugins},
+        "host": {
+            "platform": platform.platform(),
+            "machine": platform.machine(),
+            "cpus": os.cpu_count(),
+            "torch_threads": torch_threads,
+            "device": config.device,
+        },
+    }
+    path = run / "run.json"
+    info = read_json(path) if path.exists() else None
+    if info is None:
+        write_json(path, session)
+    else:
+        write_json(path, {**info, "resumed": [*info.get("resumed", []), session]})
+
+
+def write_summary(run: Path, *, steps: int, wall_time_s: float, episodes: int, evaluation: Evaluation) -> None:
+    """Write `summary.json`: what the run took and what its final evaluation found.
+
+    Args:
+        run: the run folder.
+        steps: environment steps of training, over all environments.
+        wall_time_s: seconds spent training, over all sessions of the run.
+        episodes: episodes finished in training.
+        evaluation: of the final model.
+    """
+    judged = evaluation.to_dict()
+    keys = ("success_rate", "success_interval", "mean_return", "mean_length", "steps_to_success")
+    write_json(
+        run / "summary.json",
+        {
+            "steps": steps,
+            "wall_time_s": round(wall_time_s, 3),
+            "episodes": episodes,
+            **{key: judged[key] for key in keys},
+            "evaluated_episodes": evaluation.episodes,
+        },
+    )
+
+
+def _versions() -> dict[str, str]:
+    versions = {"armature": armature.__version__, "python": platform.python_version()}
+    for package in PACKAGES:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            versions[package] = importlib.metadata.version(package)
+    return versions
+
+
+def _plugin_version(name: str) -> str | None:
+    """Return the version of a plugin's distribution, or the hash of a plugin that is one file."""
+    if name.endswith(".py"):
+        return f"sha256:{hashlib.sha256(Path(name).expanduser().read_bytes()).hexdigest()}"
+    distributions = importlib.metadata.packages_distributions().get(name.partition(".")[0], [])
+    return importlib.metadata.version(distributions[0]) if distributions else None
+
+
+def _git_revision() -> str | None:
+    """Return the revision of the checkout that Armature runs from, with `-dirty` if it was changed."""
+    checkout = Path(armature.__file__).resolve().parent.parent
+    if not (checkout / ".git").exists():
+        return None
+    command = ["git", "-C", str(checkout), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip()
+
+
+# ---------------------------------------------------------------------------------------------- tables
+
+
+class CsvTable:
+    """A CSV file that only grows: rows are appended, a new column widens the header, a resume cuts later rows off.
+
+    Args:
+        path: the file; if it exists it is continued.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.columns: list[str] = list(self.rows()[0]) if self.rows() else []
+
+    def rows(self) -> list[dict[str, str]]:
+        """Return all rows as text; a last line that a kill cut short is left out."""
+        if not self.path.exists():
+            return []
+        text = self.path.read_text(encoding="utf-8")
+        return list(csv.DictReader(io.StringIO(text[: text.rfind("\n") + 1])))
+
+    def append(self, row: Mapping[str, Any]) -> None:
+        """Add a row and write it out. None makes an empty cell."""
+        new = [column for column in row if column not in self.columns]
+        if new:
+            rows = self.rows()
+            self.columns += new
+            self._rewrite([*rows, row])
+            return
+        with self.path.open("a", encoding="utf-8", newline="") as file:
+            csv.DictWriter(file, self.columns, restval="", lineterminator="\n").writerow(row)
+
+    def keep(self, wanted: Callable[[Mapping[str, str]], bool]) -> None:
+        """Remove the rows that are not wanted, and a torn last line."""
+        if self.path.exists():
+            self._rewrite([row for row in self.rows() if wanted(row)])
+
+    def _rewrite(self, rows: list[Any]) -> None:
+        draft = self.path.with_name(f".new.{self.path.name}.{os.getpid()}")
+        with draft.open("w", encoding="utf-8", newline="") as file:
+            writer = csv.DictWriter(file, self.columns, restval="", lineterminator="\n")
+            writer.writeheader()
+            writer.writerows(rows)
+        draft.replace(self.path)

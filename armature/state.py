@@ -1,0 +1,161 @@
+"""What belongs to a model besides its weights, as arrays and JSON: spaces, statistics, counters, random states."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from gymnasium import spaces
+from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.running_mean_std import RunningMeanStd
+from stable_baselines3.common.vec_env import VecNormalize
+
+from armature.errors import RunError
+from armature.weights import Arrays, read_arrays
+
+# ---------------------------------------------------------------------------------------------- spaces
+
+
+def space_to_json(space: spaces.Space[Any]) -> dict[str, Any]:
+    """Return a space as JSON values; raise `RunError` for kinds that SB3 cannot learn with."""
+    if isinstance(space, spaces.Box):
+        low, high = (_bound_to_json(bound) for bound in (space.low, space.high))
+        return {"type": "Box", "low": low, "high": high, "shape": list(space.shape), "dtype": str(space.dtype)}
+    if isinstance(space, spaces.Discrete):
+        return {"type": "Discrete", "n": int(space.n), "start": int(space.start)}
+    if isinstance(space, spaces.MultiDiscrete):
+        return {"type": "MultiDiscrete", "nvec": space.nvec.tolist()}
+    if isinstance(space, spaces.MultiBinary):
+        return {"type": "MultiBinary", "n": space.n if isinstance(space.n, int) else list(space.n)}
+    if isinstance(space, spaces.Dict):
+        return {"type": "Dict", "spaces": [[key, space_to_json(part)] for key, part in space.spaces.items()]}
+    raise RunError(f"cannot save a model with a space of kind {type(space).__name__}.")
+
+
+def space_from_json(data: Mapping[str, Any]) -> spaces.Space[Any]:
+    """Return the space that `space_to_json` described; raise `RunError` if the description is damaged."""
+    try:
+        match data["type"]:
+            case "Box":
+                dtype, shape = np.dtype(data["dtype"]), tuple(data["shape"])
+                low, high = (_bound_from_json(data[key], shape, dtype) for key in ("low", "high"))
+                return spaces.Box(low, high, shape, dtype.type)
+            case "Discrete":
+                return spaces.Discrete(data["n"], start=data["start"])
+            case "MultiDiscrete":
+                return spaces.MultiDiscrete(data["nvec"])
+            case "MultiBinary":
+                return spaces.MultiBinary(data["n"])
+            case "Dict":
+                return spaces.Dict({key: space_from_json(part) for key, part in data["spaces"]})
+    except (KeyError, TypeError, ValueError, AssertionError, MemoryError, OverflowError) as error:
+        raise RunError(f"model.json describes a space wrongly: {error}.") from error
+    raise RunError(f"model.json describes a space of unknown kind {data['type']!r}.")
+
+
+def _bound_to_json(bound: np.ndarray) -> Any:
+    """Return one number for equal bounds, else a list of them; infinity, which JSON lacks, as text."""
+    values = [value if np.isfinite(value) else str(value) for value in bound.ravel().tolist()]
+    return values[0] if values and len(set(values)) == 1 else values
+
+
+def _bound_from_json(data: Any, shape: tuple[int, ...], dtype: np.dtype[Any]) -> np.ndarray:
+    values = np.array(data, dtype=np.float64 if dtype.kind == "f" else dtype).astype(dtype)
+    return np.full(shape, values) if values.ndim == 0 else values.reshape(shape)
+
+
+# ---------------------------------------------------------------------------------------------- statistics
+
+
+def save_statistics(env: VecNormalize, path: Path) -> None:
+    """Write the running moments of observations and returns."""
+    np.savez(path, **_statistics(env))  # type: ignore[arg-type]
+
+
+def load_statistics(env: VecNormalize, path: Path) -> None:
+    """Restore what `save_statistics` wrote; raise `RunError` if it is of other observations."""
+    loaded = read_arrays(path, _statistics(env))
+    for name, array in loaded.items():
+        if not np.isfinite(array).all() or (not name.endswith(".mean") and (array < 0).any()):
+            raise RunError(f"{path}: {name} holds numbers that no statistics have.")
+    for name, moments in _moments(env).items():
+        moments.mean, moments.var = loaded[f"{name}.mean"].copy(), loaded[f"{name}.var"].copy()
+        moments.count = float(loaded[f"{name}.count"])
+
+
+def _moments(env: VecNormalize) -> dict[str, RunningMeanStd]:
+    by_key = env.obs_rms if isinstance(env.obs_rms, dict) else {"": env.obs_rms}
+    return {"returns": env.ret_rms, **{f"observation:{key}": moments for key, moments in by_key.items()}}
+
+
+def _statistics(env: VecNormalize) -> Arrays:
+    # VecNormalize's own `returns` are left out: every reset sets them to zero, and learning begins with one.
+    return {
+        f"{name}.{field}": np.asarray(getattr(moments, field), dtype=np.float64)
+        for name, moments in _moments(env).items()
+        for field in ("mean", "var", "count")
+    }
+
+
+# ---------------------------------------------------------------------------------------------- counters, randomness
+
+COUNTERS = (
+    "num_timesteps",
+    "_episode_num",
+    "_n_updates",
+    "_n_calls",
+    "_current_progress_remaining",
+    "exploration_rate",
+)
+"""Numbers that an algorithm counts in, as far as it has them. A file cannot set any other attribute."""
+
+
+def counters(model: BaseAlgorithm) -> dict[str, float]:
+    """Return how far a model has come."""
+    return {name: getattr(model, name) for name in COUNTERS if hasattr(model, name)}
+
+
+def set_counters(model: BaseAlgorithm, values: Mapping[str, Any]) -> None:
+    """Continue from where another session was."""
+    for name in counters(model):
+        value = values.get(name)
+        if isinstance(value, bool) or not isinstance(value, (int, float)):
+            raise RunError(f"model.json has no number for {name}.")
+        setattr(model, name, value)
+
+
+def random_state(model: BaseAlgorithm) -> dict[str, Any]:
+    """Return the states of all random generators that training draws from, but for those of the environments."""
+    python_version, python_words, python_gauss = random.getstate()
+    _, numpy_words, position, has_gauss, gauss = np.random.get_state()
+    return {
+        "python": [python_version, _hex(np.array(python_words, np.uint32)), python_gauss],
+        "numpy": [_hex(np.asarray(numpy_words, np.uint32)), int(position), int(has_gauss), float(gauss)],
+        "torch": _hex(torch.get_rng_state().numpy()),
+        "actions": model.action_space.np_random.bit_generator.state,
+    }
+
+
+def set_random_state(model: BaseAlgorithm, state: Mapping[str, Any]) -> None:
+    """Continue drawing where another session stopped."""
+    try:
+        python_version, python_words, python_gauss = state["python"]
+        random.setstate((python_version, tuple(_words(python_words, np.uint32).tolist()), python_gauss))
+        numpy_words, position, has_gauss, gauss = state["numpy"]
+        np.random.set_state(("MT19937", _words(numpy_words, np.uint32), position, has_gauss, gauss))
+        torch.set_rng_state(torch.from_numpy(_words(state["torch"], np.uint8).copy()))
+        model.action_space.np_random.bit_generator.state = state["actions"]
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        raise RunError(f"state.json holds no usable random states: {error}.") from error
+
+
+def _hex(words: np.ndarray) -> str:
+    return words.astype(words.dtype.newbyteorder("<")).tobytes().hex()
+
+
+def _words(text: str, dtype: type[np.generic]) -> np.ndarray:
+    return np.frombuffer(bytes.fromhex(text), np.dtype(dtype).newbyteorder("<")).astype(dtype)
