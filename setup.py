@@ -29,7 +29,9 @@ class BuildWithScripts(build_py):
 
 def packages() -> list[str]:
     """Return every package of the four folders under its name in the wheel."""
-    return [".".join(filter(None, (name, sub))) for name, folder in FOLDERS.items() for sub in ("", *find_packages(folder))]
+    return [
+        ".".join(filter(None, (name, sub))) for name, folder in FOLDERS.items() for sub in ("", *find_packages(folder))
+    ]
 
 
 setup(

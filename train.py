@@ -1,8 +1,8 @@
 """Train a robot: read a JSON config, build what it names, learn, save to a run folder.
 
-    python train.py                                     # the default run: a Panda learns to reach
-    python train.py --config configs/push.json          # a file; configs/ are also found by name
-    python train.py --algo=ppo --algo_kwargs.n_steps=64 # every key of a config is a flag, and flags win
+    python train.py                                       # the default run: a Panda learns to reach
+    python train.py --config configs/push.json            # a file; shipped ones are found by name, too
+    python train.py --algo=ppo --algo_kwargs.n_steps=64   # every key of a config is a flag, and flags win
     python train.py --resume trained_models/panda_reach_sac_1
 
 A run writes, in `<logdir>/<run_name>`: config.json, run.json, metrics.csv, monitor.csv, evaluations.csv, summary.json,
@@ -13,34 +13,39 @@ Exit status: 0 done, 2 bad input, 3 run folder in use, 130 and 143 interrupted a
 
 from __future__ import annotations
 
+import logging
 import sys
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from armature.checks import refuse_foreign_imports
+from armature.checks import consent_flags, foreign_imports, refuse_foreign_imports
 from armature.cli import TrainArgs, exit_with_status, parse_train_args
 from armature.combos import implemented_combos
-from armature.config import Config
+from armature.config import GENERAL_ENV, Config
 from armature.describe import create_config, describe_algo, describe_config, list_algos, write_new
+from armature.errors import ConfigError
+from armature.hyperparameters import check_arguments
 from armature.plugins import load_plugins
-from armature.runs import find_run, new_run, run_lock, write_run_info, write_summary
+from armature.runs import find_run, new_run, run_lock, versions, write_run_info, write_summary
 
 if TYPE_CHECKING:  # torch and SB3 are imported when a run starts, not to print the help
-    from stable_baselines3.common.callbacks import BaseCallback
-    from stable_baselines3.common.vec_env import VecEnv
+    from armature.callbacks import CheckpointCallback, MetricsCallback
 
-    from armature.callbacks import StopOnSignal
-    from armature.evaluation import Evaluation
 
-STARTED = time.monotonic()
-"""When the process started, near enough; the wall time of a run counts from here, imports included."""
+RESUMABLE = {
+    *("steps", "log_freq", "eval_freq", "eval_episodes", "final_eval_episodes", "record"),
+    *("checkpoint_freq", "keep_checkpoints", "save_replay_buffer", "tensorboard"),
+}
+"""Keys that may change when a run is resumed; another value of any other would make it another run."""
+FILMED_EPISODES = 5
+"""Episodes of a video that `record` asks for."""
 
 
 @exit_with_status
 def main(argv: Sequence[str] | None = None) -> int:
     """Do what the command line asks for; return the exit status."""
+    logging.basicConfig(format="%(levelname)s: %(message)s", level=logging.WARNING)
     args = parse_train_args(argv)
     if args.resume:
         return resume(args)
@@ -51,12 +56,166 @@ def main(argv: Sequence[str] | None = None) -> int:
     elif args.describe_algo:
         print(describe_algo(args.describe_algo, config.train_framework))
     elif args.create_config:
-        config.check()
+        check(config)
         write_new(args.create_config, create_config(config))
         print(f"Wrote {args.create_config}. Train it with: python train.py --config {args.create_config}")
     elif args.dry_run:
-        config.check()
+        check(config)
         print(describe_config(config))
     else:
-        return train(config)[1]
+        check(config)
+        return train(config)
     return 0
+
+
+def resume(args: TrainArgs) -> int:
+    """Go on with a run in its own folder, from its newest sound checkpoint."""
+    run = find_run(args.resume)
+    if fixed := [flag for flag in args.flags if flag not in RESUMABLE]:
+        raise ConfigError(f"--{fixed[0]} cannot change in a resumed run; these can: {', '.join(sorted(RESUMABLE))}.")
+    config = Config.load(run / "config.json", args.flags)
+    # The config of a run folder is data, perhaps a stranger's: it may name plugins, but the user must let them in.
+    refuse_foreign_imports(config, args.allow_import)
+    load_plugins(config.plugins)
+    check(config)
+    return train(config, run)
+
+
+def check(config: Config) -> None:
+    """Raise `ConfigError` for whatever can be told before anything is built."""
+    config.check()
+    check_arguments(config)
+
+
+def train(config: Config, run: Path | None = None) -> int:
+    """Train, in a new run folder or on in `run`; return the exit status: 0, or 128 + the signal that stopped it."""
+    from stable_baselines3.common.callbacks import CallbackList
+
+    from armature.callbacks import (
+        CheckpointCallback,
+        EvaluationCallback,
+        MetricsCallback,
+        ProgressCallback,
+        StopOnSignal,
+    )
+    from armature.models import load_pretrained, make_model, save_model
+    from armature.vec import make_vec_env, normalized
+
+    # -------------------------------------------------------------------------------------------- where it happens
+    threads = use_threads(config)
+    env = make_vec_env(config, "train", config.num_envs)
+    env = normalized(env) if config.normalize else env
+    eval_env = make_vec_env(config, "evaluation", min(config.eval_episodes, 10))
+
+    # -------------------------------------------------------------------------------------------- who learns
+    algo_class, policy, kwargs = implemented_combos[config.algo][config.train_framework]
+    model = make_model(algo_class, policy, {**kwargs, **config.algo_kwargs}, env, config)
+    if config.pretrained_model and run is None:
+        load_pretrained(model, config.pretrained_model)
+
+    # -------------------------------------------------------------------------------------------- what is kept
+    resumed = run is not None
+    run = run or new_run(config)
+    metrics, evaluations = MetricsCallback(run, config), EvaluationCallback(run, config, eval_env)
+    checkpoints = CheckpointCallback(run, config, {"metrics": metrics})
+    progress = ProgressCallback(config.steps, metrics, evaluations)
+    with run_lock(run), StopOnSignal() as stop:
+        if resumed:
+            restore(model, run, config, checkpoints)
+        config.save(run / "config.json")
+        write_run_info(run, config, threads)
+        print_banner(config, run, model, threads)
+
+        # ---------------------------------------------------------------------------------------- learn
+        model.learn(
+            config.steps - model.num_timesteps,
+            CallbackList([evaluations, metrics, checkpoints, progress, stop]),
+            log_interval=None,  # metrics.csv takes the place of SB3's own tables
+            reset_num_timesteps=False,
+        )
+        checkpoints.save()
+        if stop.signal_number is not None:
+            print(f"\nStopped by a signal, and saved. Go on with: python train.py --resume {run}")
+            return stop.exit_status
+
+        # ---------------------------------------------------------------------------------------- keep
+        save_model(model, run / "final", config)
+        env.close()
+        eval_env.close()
+        finish(config, run, model.num_timesteps, metrics)
+    return 0
+
+
+def use_threads(config: Config) -> int:
+    """Set the number of torch threads and return it.
+
+    One, unless the config says otherwise: networks of this size gain little from a second thread, and lose everything
+    when the machine is busy with something else, since threads of one operation wait for each other by spinning. Numbers
+    depend on it in their last bits, so it is recorded in run.json.
+    """
+    import torch
+
+    torch.set_num_threads(config.torch_threads or 1)
+    return torch.get_num_threads()
+
+
+def restore(model: Any, run: Path, config: Config, checkpoints: CheckpointCallback) -> None:
+    """Bring model and callbacks to the newest sound checkpoint."""
+    from armature.checkpoints import newest
+
+    checkpoints.restore(model, newest(run))
+    if model.num_timesteps >= config.steps:
+        raise ConfigError(
+            f"{run} has done its {model.num_timesteps:,} steps. Give it more with --steps={2 * model.num_timesteps}."
+        )
+
+
+def print_banner(config: Config, run: Path, model: Any, threads: int) -> None:
+    """Say what is about to happen."""
+    known = versions()
+    packages = ("armature", "stable_baselines3", "torch", "pybullet", "gymnasium")
+    robot = f"{config.robot}, {config.robot_action}, on {config.workspace}"
+    general = config.env_name == GENERAL_ENV
+    rows = {
+        "versions": ", ".join(f"{name} {known[name]}" for name in packages if name in known),
+        "algorithm": f"{config.algo} ({type(model).__name__}, {config.train_framework}), {type(model.policy).__name__}",
+        "robot": robot if general else config.env_name,
+        "task": f"{config.task_type}, {config.reward} reward" if general else "-",
+        "device": f"{config.device}, {threads} torch threads, {config.num_envs} environments ({config.vec_env})",
+        "seed": config.seed,
+        "steps": f"{config.steps:,}" + (f", {model.num_timesteps:,} of them done" if model.num_timesteps else ""),
+        "run folder": run,
+    }
+    print("\n".join(f"{name:>11}  {value}" for name, value in rows.items()), flush=True)
+
+
+def finish(config: Config, run: Path, steps: int, metrics: MetricsCallback) -> None:
+    """Judge the model that a replay takes, draw the curve, film it if asked to, and say how to see it."""
+    from armature.evaluation import evaluate
+    from armature.models import load_model
+    from armature.plots import plot_learning_curve
+    from armature.recording import film
+    from armature.vec import make_vec_env
+
+    imports = foreign_imports(config)
+    trained = load_model(run, config.device, allow_import=imports)
+    env = make_vec_env(config, "replay", min(config.final_eval_episodes, 10))
+    found = evaluate(trained, env, config.final_eval_episodes)
+    env.close()
+    write_summary(run, steps=steps, wall_time_s=metrics.wall_time_s, episodes=metrics.episodes, evaluation=found)
+    plot_learning_curve(run)
+    if config.record != "none":
+        stage = make_vec_env(config, "replay", 1, render_mode="rgb_array")
+        film(trained, stage, run / "videos" / f"replay.{config.record}", FILMED_EPISODES)
+        stage.close()
+    rate = ""
+    if found.success_rate is not None and found.success_interval is not None:
+        low, high = found.success_interval
+        rate = f"success {found.success_rate:.0%} (95 % interval {low:.0%} to {high:.0%}), "
+    print(f"\n{trained.folder.name} model over {found.episodes} new episodes: {rate}return {found.mean_return:.2f}")
+    print(f"wall time {metrics.wall_time_s:.0f} s of training, {steps:,} steps, {metrics.episodes:,} episodes")
+    print("see it with: " + " ".join(["python test.py --model", str(run), consent_flags(imports)]).strip())
+
+
+if __name__ == "__main__":
+    sys.exit(main())

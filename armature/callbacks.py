@@ -5,7 +5,7 @@ that a resumed run continues counting.
 
     metrics, evaluations = MetricsCallback(run, config), EvaluationCallback(run, config, eval_env)
     checkpoints = CheckpointCallback(run, config, {"metrics": metrics})
-    with StopOnSignal() as stop:
+    with StopOnSignal() as stop, contextlib.suppress(StopTraining):
         model.learn(steps, [evaluations, metrics, checkpoints, stop], log_interval=None, reset_num_timesteps=False)
 """
 
@@ -309,8 +309,11 @@ class CheckpointCallback(BaseCallback):
     def restore(self, model: Any, folder: Path) -> None:
         """Bring a fresh model and the callbacks to where a checkpoint was saved."""
         states = restore_model(model, folder)
-        for name, callback in self.callbacks.items():
-            callback.set_state(states[name])
+        try:
+            for name, callback in self.callbacks.items():
+                callback.set_state(states[name])
+        except (KeyError, TypeError) as error:
+            raise RunError(f"{folder / 'state.json'} does not say how far the callbacks were: {error}.") from error
 
     def save(self) -> Path:
         """Save a checkpoint now, unless that was done at this very step; remove those that are not kept."""
@@ -343,7 +346,7 @@ class CheckpointCallback(BaseCallback):
 
 
 class StopTraining(Exception):  # noqa: N818, like StopIteration it is no error
-    """Ends the training of an algorithm that goes on when a callback asks it to stop."""
+    """Leaves `learn` of an algorithm (ARS) that goes on when a callback asks it to stop; the caller catches this."""
 
 
 class StopOnSignal(BaseCallback):
@@ -372,10 +375,9 @@ class StopOnSignal(BaseCallback):
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> bool:
+    ) -> None:
         for number, handler in self._previous.items():
             signal.signal(number, handler)
-        return kind is StopTraining
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
         if self.signal_number is not None:
@@ -385,7 +387,7 @@ class StopOnSignal(BaseCallback):
     def _on_step(self) -> bool:
         if self.signal_number is None:
             return True
-        if self._asked:  # ARS takes no notice of the answer
+        if self._asked:  # it took no notice of the answer
             raise StopTraining
         self._asked = True
         return False

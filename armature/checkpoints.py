@@ -16,7 +16,7 @@ import logging
 import os
 import secrets
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -99,7 +99,8 @@ def _seal(folder: Path, step: int) -> None:
     entries = {
         path.relative_to(folder).as_posix(): {"sha256": _sha256(path), "size": path.stat().st_size} for path in files
     }
-    write_json(folder / MANIFEST, {"format": FORMAT, "step": step, "files": entries})
+    manifest = {"format": FORMAT, "step": step, "files": entries}
+    write_json(folder / MANIFEST, {**manifest, "sha256": _manifest_hash(manifest)})
     for path in folder.rglob("*"):
         if path.is_dir():
             _sync_folder(path)
@@ -176,6 +177,8 @@ def verify(folder: Path) -> dict[str, Any]:
         raise RunError(f"{folder / MANIFEST} is damaged: it lists no files or no step.")
     if manifest.get("format") != FORMAT:
         raise RunError(f"{folder} has format {manifest.get('format')!r}, and this version of Armature reads {FORMAT}.")
+    if manifest.get("sha256") != _manifest_hash(manifest):
+        raise RunError(f"{folder / MANIFEST} is damaged: its text is not what was written.")
     for name, entry in files.items():
         path = folder / name
         if name.startswith(("/", "\\")) or ".." in Path(name).parts or path.is_symlink() or not path.is_file():
@@ -215,6 +218,11 @@ def newest(run: Path) -> Path:
 def _temporary(kind: str, name: str) -> str:
     """Return a name for an unfinished folder or file; readers ignore it, `recover` understands it."""
     return f".{kind}.{name}.{os.getpid()}-{secrets.token_hex(4)}"
+
+
+def _manifest_hash(manifest: Mapping[str, Any]) -> str:
+    text = json.dumps({key: value for key, value in manifest.items() if key != "sha256"}, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _sha256(path: Path) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -113,24 +113,32 @@ _HARMLESS = re.compile(
 _ADDRESS = re.compile(r"(.+\.py|[A-Za-z_][\w.]*):[A-Za-z_]\w*", re.DOTALL)
 
 
+def foreign_imports(config: Config) -> list[str]:
+    """Return the modules and addresses a configuration names that are no part of an installed plugin."""
+    from importlib.metadata import entry_points
+
+    places = config.model_dump(include={"policy", "policy_kwargs", "algo_kwargs", "task_kwargs", "env_kwargs"})
+    named = [*config.plugins, *(text for text in _texts(places) if _ADDRESS.fullmatch(text))]
+    foreign = [name for name in dict.fromkeys(named) if not _HARMLESS.fullmatch(name)]
+    installed = {point.module for point in entry_points(group="armature.algos")} if foreign else set()
+    return [name for name in foreign if name.partition(":")[0] not in installed]
+
+
 def refuse_foreign_imports(config: Config, allowed: Collection[str]) -> None:
     """Raise `PluginError` if the configuration of a run folder, perhaps a stranger's, would import code.
 
     What is registered, and modules of installed entry points, may be named; `allowed` holds what the user consents to.
     """
-    from importlib.metadata import entry_points
-
-    places = config.model_dump(include={"policy", "policy_kwargs", "algo_kwargs", "task_kwargs", "env_kwargs"})
-    named = [*config.plugins, *(text for text in _texts(places) if _ADDRESS.fullmatch(text))]
-    refused = [name for name in dict.fromkeys(named) if name not in allowed and not _HARMLESS.fullmatch(name)]
-    if refused:
-        installed = {point.module for point in entry_points(group="armature.algos")}
-        refused = [name for name in refused if name.partition(":")[0] not in installed]
-    if refused:
-        consent = " ".join(f"--allow-import {name}" for name in refused)
+    if refused := [name for name in foreign_imports(config) if name not in allowed]:
         raise PluginError(
-            f"this run's config.json would import code: {', '.join(refused)}. If you trust it, add: {consent}"
+            f"this run's config.json would import code: {', '.join(refused)}. "
+            f"If you trust it, add: {consent_flags(refused)}"
         )
+
+
+def consent_flags(names: Iterable[str]) -> str:
+    """Return the flags that let a run folder import these modules and addresses."""
+    return " ".join(f"--allow-import {name}" for name in names)
 
 
 def _texts(value: Any) -> Iterator[str]:

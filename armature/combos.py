@@ -80,7 +80,12 @@ def _register_rows() -> None:
     def add(algo: str, framework: str, algo_class: str, kwargs: Mapping[str, Any], **columns: Any) -> None:
         register(algo, framework, Combo(algo_class, kwargs=MappingProxyType(dict(kwargs)), **columns))
 
-    add("ppo", "pytorch", "stable_baselines3:PPO", {**on_policy, "n_steps": 256, "batch_size": 256, "learning_rate": 1e-3})
+    add(
+        "ppo",
+        "pytorch",
+        "stable_baselines3:PPO",
+        {**on_policy, "n_steps": 256, "batch_size": 256, "learning_rate": 1e-3},
+    )
     add("a2c", "pytorch", "stable_baselines3:A2C", {**on_policy, "n_steps": 8})
     add("sac", "pytorch", "stable_baselines3:SAC", off_policy, actions="box", hindsight=True)
     add("her", "pytorch", "stable_baselines3:SAC", off_policy, actions="box", hindsight=True, replay_buffer="her")

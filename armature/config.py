@@ -61,8 +61,10 @@ def _json_value(value: Any, path: tuple[str | int, ...] = ()) -> Any:
     elif isinstance(value, (list, tuple)):
         for index, item in enumerate(value):
             _json_value(item, (*path, index))
-    elif isinstance(value, (int, float)) and not (math.isfinite(value) and abs(value) < 2**63):
-        raise _refuse("a finite number below 2^63", value, path)
+    elif isinstance(value, float) and not math.isfinite(value):
+        raise _refuse("a finite number", value, path)
+    elif isinstance(value, int) and abs(value) >= 2**63:
+        raise _refuse("a whole number below 2^63", value, path)
     elif not isinstance(value, (str, int, float, type(None))):
         raise _refuse("what JSON can hold", value, path)
     return value

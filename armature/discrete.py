@@ -41,6 +41,12 @@ class DiscreteActions(gymnasium.ActionWrapper[Any, int, np.ndarray]):
         """Return the continuous action that a number stands for."""
         return self.table[int(action)].copy()
 
+    def expert_action(self) -> int:
+        """Return the action nearest to what the environment's scripted expert would do."""
+        wanted = self.env.get_wrapper_attr("expert_action")()
+        gaps = (self.table - wanted).reshape(len(self.table), -1)
+        return int(np.argmin(np.linalg.norm(gaps, axis=1)))
+
 
 def action_table(box: spaces.Space[Any], levels: Sequence[float]) -> np.ndarray:
     """Return the grid of `DiscreteActions`; raise `ConfigError` if the space or the levels cannot make one."""

@@ -1,11 +1,11 @@
 """Errors that users see: each says what is wrong, what was given, what is allowed and what to do.
 
-    ArmatureError           exit status 1
-    |- ConfigError          2   a config key or flag is wrong
-    |  `- UnknownNameError  2   a name that is in no table: carries the closest match and the known names
-    |- PluginError          2   a plugin could not be loaded
-    |- RunError             2   a run folder or model cannot be used
-    `- RunInUseError        3   another process writes to this run folder
+ArmatureError           exit status 1
+|- ConfigError          2   a config key or flag is wrong
+|  `- UnknownNameError  2   a name that is in no table: carries the closest match and the known names
+|- PluginError          2   a plugin could not be loaded
+|- RunError             2   a run folder or model cannot be used
+`- RunInUseError        3   another process writes to this run folder
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class UnknownNameError(ConfigError):
 
     def __init__(self, kind: str, name: object, known: Iterable[str], remedy: str = "") -> None:
         self.kind, self.name, self.known = kind, name, sorted(known)
-        parts = [f"unknown {kind} {name!r}{closest(name, self.known)}."]
+        parts = [f"unknown {kind} {name!r}{closest(name, self.known) or '.'}"]
         if self.known:
             parts.append(f"Known: {', '.join(self.known)}.")
         super().__init__(" ".join([*parts, remedy]).strip())

@@ -19,12 +19,15 @@ from dataclasses import dataclass
 from types import NoneType, UnionType
 from typing import TYPE_CHECKING, Any, Literal, Union, get_args, get_origin
 
+from armature.combos import implemented_combos
 from armature.errors import ConfigError, UnknownNameError, closest
 from armature.registry import Table, resolve
 from armature.schema import short
 
 if TYPE_CHECKING:
     from stable_baselines3.common.vec_env import VecEnv
+
+    from armature.config import Config
 
 SET_BY_RUN = {
     **{name: f'the key "{name}"' for name in ("policy", "policy_kwargs", "seed", "device")},
@@ -146,6 +149,18 @@ def _is_schedule(annotation: Any) -> bool:
 
 
 # ------------------------------------------------------------------------------------------------ what is right
+
+
+def check_arguments(config: Config) -> None:
+    """Raise `ConfigError` for what is wrong in `algo_kwargs`, `policy` and `policy_kwargs`.
+
+    Imports the algorithm's class, and builds nothing: call it after `config.check()` and before making a run folder.
+    """
+    row = implemented_combos[config.algo][config.train_framework]
+    cls = resolve(row.algo_class)
+    check_algo_kwargs(cls, config.algo_kwargs)
+    check_policy_kwargs(cls, config.policy or row.policy, config.policy_kwargs)
+    build_policy_kwargs(config.policy_kwargs, config.train_framework)
 
 
 def check_algo_kwargs(cls: type, values: Mapping[str, Any]) -> None:

@@ -170,7 +170,6 @@ def _write(model: Any, folder: Path, config: Config, evaluation: Evaluation | No
         "policy": type(model.policy).__name__,
         "observation_space": space_to_json(model.observation_space),
         "action_space": space_to_json(model.action_space),
-        "n_envs": model.n_envs,
         "counters": counters(model),
         "evaluation": evaluation.to_dict() if evaluation else None,
         "state": {name: value for name, value in own.items() if name not in own_arrays},
@@ -252,7 +251,7 @@ def load_model(path: str | Path | None = None, device: str = "cpu", allow_import
     config = _config_of(description, folder).model_copy(update={"device": device})
     refuse_foreign_imports(config, allow_import)
     load_plugins(config.plugins)
-    env: VecEnv = SpacesOnly(*_spaces_of(description), num_envs=int(description["n_envs"]))
+    env: VecEnv = SpacesOnly(*_spaces_of(description), num_envs=config.num_envs)
     model = _build_for_replay(normalized(env, training=False) if config.normalize else env, config)
     load_weights(model, folder, optimizers=False)
     _restore_own_state(model, folder, description)
@@ -277,6 +276,8 @@ def restore_model(model: Any, folder: Path) -> dict[str, Any]:
     """
     verify(folder)
     description, state = _read_description(folder), read_json(folder / "state.json")
+    if not isinstance(state, dict) or not {"random", "episodes", "callbacks"} <= set(state):
+        raise RunError(f"{folder / 'state.json'} is no state of a training.")
     _check_spaces(model, description, folder)
     load_weights(model, folder, optimizers=True)
     set_counters(model, description["counters"])
@@ -296,8 +297,8 @@ def restore_model(model: Any, folder: Path) -> dict[str, Any]:
 
 def _read_description(folder: Path) -> dict[str, Any]:
     description = read_json(folder / "model.json")
-    needed = {"observation_space", "action_space", "n_envs", "counters", "config", "state"}
-    if not isinstance(description, dict) or not needed <= set(description):
+    needed = ("observation_space", "action_space", "counters", "config", "state")
+    if not isinstance(description, dict) or not all(isinstance(description.get(key), dict) for key in needed):
         raise RunError(f"{folder / 'model.json'} is no description of a model.")
     return description
 

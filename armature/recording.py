@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from armature.errors import ConfigError
+from armature.evaluation import Evaluation, Predictor, evaluate
+
+if TYPE_CHECKING:
+    from stable_baselines3.common.vec_env import VecEnv
 
 SUFFIXES = (".gif", ".mp4")
 BORDER = 6
@@ -71,3 +75,24 @@ class VideoRecorder:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self.close()
+
+
+def film(model: Predictor, env: VecEnv, path: str | Path, episodes: int, deterministic: bool = True) -> Evaluation:
+    """Evaluate a policy as `armature.evaluation.evaluate` does and film it.
+
+    Args:
+        model: chooses the actions.
+        env: one environment, made with render_mode `rgb_array`.
+        path: the file to write.
+        episodes: number of episodes, at least 1.
+        deterministic: whether the policy takes its most likely action.
+    """
+    fps = env.get_attr("metadata")[0].get("render_fps", 30)
+    with VideoRecorder(path, fps) as video:
+
+        def add(infos: Any, dones: np.ndarray) -> None:
+            # At an episode's end the environment has begun the next one already, so its picture belongs to that.
+            success = bool(infos[0].get("is_success")) and not dones[0]
+            video.add(env.env_method("render")[0], success)
+
+        return evaluate(model, env, episodes, deterministic, on_step=add)

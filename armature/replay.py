@@ -27,8 +27,7 @@ def save_replay_buffer(buffer: ReplayBuffer, folder: Path) -> None:
     if isinstance(buffer, HerReplayBuffer):
         facts["episode_starts"] = buffer._current_ep_start.tolist()
         if buffer.copy_info_dict:
-            columns = _info_columns(buffer.infos[:rows])
-            facts["infos"] = sorted(columns)
+            facts["infos"], columns = _info_columns(buffer.infos[:rows])
             arrays |= {f"infos.{name}": column for name, column in columns.items()}
     for name, array in arrays.items():
         np.save(_array_file(folder, name), array, allow_pickle=False)
@@ -81,48 +80,65 @@ def _array_file(folder: Path, name: str) -> Path:
     return folder / f"{quote(name, safe='')}.npy"
 
 
-def _read_rows(path: Path, shape: tuple[int, ...], dtype: np.dtype[Any] | None = None) -> np.ndarray:
+def _read_rows(path: Path, shape: tuple[int, ...], dtype: np.dtype[Any]) -> np.ndarray:
     """Return an npy file as an array in the file; raise `RunError` if it is damaged or of another shape or type."""
     try:
         array = np.load(path, mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
         raise RunError(f"{path} is damaged: {error}.") from error
-    if array.shape != shape or (dtype is not None and array.dtype != dtype):
-        raise RunError(f"{path} is {array.shape} {array.dtype}, and this replay buffer needs {shape} {dtype or ''}.")
+    if array.shape != shape or array.dtype != dtype:
+        raise RunError(f"{path} is {array.shape} {array.dtype}, and this replay buffer needs {shape} {dtype}.")
     return array
 
 
-def _info_columns(infos: np.ndarray) -> Arrays:
-    """Return the numbers that stand in every info, by path: all that a reward computed from any of them can need."""
-    flat = [dict(_numbers(info)) for info in infos.ravel()]
+def _info_columns(infos: np.ndarray) -> tuple[list[str], Arrays]:
+    """Return what stands in every info: all paths, and the numbers. A reward of any step can need nothing else.
+
+    The path of a dict within an info ends with a slash.
+    """
+    flat = [dict(_entries(info)) for info in infos.ravel()]
     common = set.intersection(*map(set, flat)) if flat else set()
-    columns = {}
-    for name in common:
-        values = [info[name] for info in flat]
-        if len({np.shape(value) for value in values}) == 1:
-            columns[name] = np.array(values).reshape(*infos.shape, *np.shape(values[0]))
-    return columns
+    paths, columns = [], {}
+    for path in sorted(common):
+        values = [info[path] for info in flat]
+        if path.endswith("/"):
+            paths.append(path)
+        elif len({np.shape(value) for value in values}) == 1:
+            paths.append(path)
+            columns[path] = np.array(values).reshape(*infos.shape, *np.shape(values[0]))
+    return paths, columns
 
 
-def _numbers(info: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield the numbers and arrays of numbers in nested dicts, with their path."""
+def _entries(info: Mapping[str, Any], parent: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield numbers and arrays of numbers, and the dicts that they stand in, by path."""
     for key, value in info.items():
         if isinstance(value, Mapping):
-            yield from _numbers(value, f"{path}{key}/")
+            yield f"{parent}{key}/", None
+            yield from _entries(value, f"{parent}{key}/")
         elif isinstance(value, (bool, int, float, np.generic, np.ndarray)) and np.asarray(value).dtype.kind in "biuf":
-            yield f"{path}{key}", value
+            yield f"{parent}{key}", value
 
 
-def _restore_infos(buffer: HerReplayBuffer, folder: Path, names: list[str], rows: int) -> None:
+def _restore_infos(buffer: HerReplayBuffer, folder: Path, paths: list[str], rows: int) -> None:
     """Rebuild the infos of the filled rows from their columns."""
-    for name in names:
-        path = _array_file(folder, f"infos.{name}")
-        column = np.load(path, allow_pickle=False)
-        if column.shape[:2] != (rows, buffer.n_envs):
-            raise RunError(f"{path} does not have a number for each step.")
-        *parents, last = name.split("/")
+    for path in paths:
+        *parents, last = path.split("/")
+        column = (
+            None if path.endswith("/") else _read_column(_array_file(folder, f"infos.{path}"), (rows, buffer.n_envs))
+        )
         for index in np.ndindex(rows, buffer.n_envs):
             info = buffer.infos[index]
             for parent in parents:
                 info = info.setdefault(parent, {})
-            info[last] = column[index]
+            if column is not None:
+                info[last] = column[index]
+
+
+def _read_column(file: Path, shape: tuple[int, int]) -> np.ndarray:
+    try:
+        column = np.load(file, allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise RunError(f"{file} is damaged: {error}.") from error
+    if column.shape[:2] != shape:
+        raise RunError(f"{file} does not have a number for each step.")
+    return column

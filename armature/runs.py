@@ -149,11 +149,11 @@ def run_lock(run: Path) -> Iterator[None]:
 def write_run_info(run: Path, config: Config, torch_threads: int) -> None:
     """Write `run.json`: versions, command, code, seed, plugins and machine; a resumed run adds a session to it."""
     session = {
-        "started": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "started": datetime.now(timezone.utc).isoformat(timespec="milliseconds"),
         "command": shlex.join(sys.argv),
         "git": _git_revision(),
         "seed": config.seed,
-        "versions": _versions(),
+        "versions": versions(),
         "plugins": {name: _plugin_version(name) for name in config.plugins},
         "host": {
             "platform": platform.platform(),
@@ -195,12 +195,13 @@ def write_summary(run: Path, *, steps: int, wall_time_s: float, episodes: int, e
     )
 
 
-def _versions() -> dict[str, str]:
-    versions = {"armature": armature.__version__, "python": platform.python_version()}
+def versions() -> dict[str, str]:
+    """Return the versions of Armature, Python and what they stand on, as far as it is installed."""
+    found = {"armature": armature.__version__, "python": platform.python_version()}
     for package in PACKAGES:
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):
-            versions[package] = importlib.metadata.version(package)
-    return versions
+            found[package] = importlib.metadata.version(package)
+    return found
 
 
 def _plugin_version(name: str) -> str | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import multiprocessing
 import signal
 from collections.abc import Callable, Sequence
@@ -79,7 +78,7 @@ def set_episode_counters(env: VecEnv, episodes: Sequence[int]) -> None:
 
 def episode_length(env: VecEnv) -> int | None:
     """Return the most steps that an episode can have, if the environments tell."""
-    for name in ("max_episode_steps", "_max_episode_steps"):  # ours, and Gymnasium's TimeLimit
+    for name in ("episode_steps", "max_episode_steps", "_max_episode_steps"):  # ours, others', Gymnasium's TimeLimit
         if env.has_attr(name):
             return int(env.get_attr(name, indices=0)[0])
     return None
@@ -118,11 +117,9 @@ def _make(config: Config, render_mode: str | None) -> gymnasium.Env[Any, Any]:
         return gymnasium.make(
             config.env_name, max_episode_steps=config.max_episode_steps, render_mode=render_mode, **config.env_kwargs
         )
-    spec = copy.deepcopy(gymnasium.spec(config.env_name))
-    # A shorthand such as armature/PandaPush-v1 fixes some keys; the others come from the config. They go in through the
-    # spec because `gymnasium.make` keeps max_episode_steps for itself.
-    spec.kwargs = {**_robot_arguments(config), **config.env_kwargs, **spec.kwargs}
-    return gymnasium.make(spec, render_mode=render_mode, disable_env_checker=True)
+    # A shorthand such as armature/PandaPush-v1 fixes some keys; the others come from the config.
+    kwargs = {**_robot_arguments(config), **config.env_kwargs, **gymnasium.spec(config.env_name).kwargs}
+    return gymnasium.make(config.env_name, render_mode=render_mode, disable_env_checker=True, **kwargs)
 
 
 def _robot_arguments(config: Config) -> dict[str, Any]:
@@ -141,7 +138,7 @@ def _robot_arguments(config: Config) -> dict[str, Any]:
         "reward": config.reward,
         "reward_weights": config.reward_weights,
         "terminate_on_success": config.terminate_on_success,
-        "max_episode_steps": config.max_episode_steps,
+        "episode_steps": config.max_episode_steps,
     }
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import io
 import math
+import struct
 import zipfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -26,6 +27,8 @@ Arrays = dict[str, np.ndarray]
 
 VARIABLES = "pytorch_variables"
 """The member for tensors outside any network: the entropy coefficient of SAC and its relatives."""
+DAMAGE = (OSError, KeyError, ValueError, EOFError, OverflowError, NotImplementedError, struct.error, zipfile.BadZipFile)
+"""What reading a damaged archive can raise."""
 UNREAD = {"data", "_stable_baselines3_version", "system_info.txt"}
 """Members of a model.zip that we have no use for."""
 
@@ -88,7 +91,7 @@ def _read_members(path: Path, names: Iterable[str], limit: int) -> dict[str, Any
         with path.open("rb") as file, zipfile.ZipFile(file) as archive:
             _check_archive(archive, {f"{name}.pth" for name in names} | UNREAD, limit, str(path))
             return {name: _read_tensors(archive.read(f"{name}.pth"), limit, f"{path}, {name}.pth") for name in names}
-    except (OSError, KeyError, zipfile.BadZipFile) as error:
+    except DAMAGE as error:
         raise RunError(f"{path} is damaged: {error}.") from error
 
 
@@ -227,7 +230,7 @@ def read_arrays(path: Path, expected: Mapping[str, np.ndarray]) -> Arrays:
                 name: _read_array(archive.read(f"{name}.npy"), like, f"{path}: {name}")
                 for name, like in expected.items()
             }
-    except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
+    except DAMAGE as error:
         raise RunError(f"{path} is damaged: {error}.") from error
 
 
@@ -248,5 +251,5 @@ def read_any_arrays(path: Path) -> Arrays:
     try:
         with np.load(path, allow_pickle=False) as file:
             return dict(file)
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+    except DAMAGE as error:
         raise RunError(f"{path} is damaged: {error}.") from error

@@ -1,7 +1,7 @@
 """Robot environments in PyBullet. Importing this package registers names and Gymnasium ids; PyBullet loads on use.
 
-    gymnasium.make("armature/RobotEnv-v1", robot="panda", task="push", robot_action="joint_delta")
-    gymnasium.make("armature/PandaPush-v1")         # a shorthand that fixes robot and task
+gymnasium.make("armature/RobotEnv-v1", robot="panda", task="push", robot_action="joint_delta")
+gymnasium.make("armature/PandaPush-v1")         # a shorthand that fixes robot and task
 """
 
 from __future__ import annotations
@@ -34,7 +34,9 @@ def _register_ids() -> list[str]:
 
     ids = {f"{NAMESPACE}RobotEnv-v1": {}}
     ids |= {
-        f"{NAMESPACE}{camel(robot)}{camel(task)}-v1": {"robot": robot, "task": task} for robot in robots for task in tasks
+        f"{NAMESPACE}{camel(robot)}{camel(task)}-v1": {"robot": robot, "task": task}
+        for robot in robots
+        for task in tasks
     }
     for env_id, kwargs in ids.items():
         gymnasium.register(env_id, entry_point="armature.envs.robot_env:RobotEnv", kwargs=kwargs)

@@ -1,4 +1,4 @@
-"""Action modes: what the numbers of an action mean. All are in [-1, 1]; a robot's gripper adds one number at the end.
+"""Action modes: what the numbers of an action mean. All are in [-1, 1]; a gripper in use adds one number at the end.
 
 Deltas are added to the last *target*, not to the measured position, so an arm that is told to stand still does not sag.
 """
@@ -9,10 +9,9 @@ from abc import ABC, abstractmethod
 from typing import ClassVar
 
 import numpy as np
-
-from .robots.base import Robot, RobotState
-from .simulation import Vector
-from .workspaces.base import Workspace
+from armature.envs.robots.base import Robot, RobotState
+from armature.envs.simulation import Vector
+from armature.envs.workspaces.base import Workspace
 
 
 class ActionMode(ABC):
@@ -21,15 +20,16 @@ class ActionMode(ABC):
     Args:
         robot: the robot to drive.
         workspace: its borders hold for end-effector targets.
+        gripper: whether the last number of an action moves the gripper; without it the gripper stays as it is.
     """
 
     WIDTH_STEP: ClassVar[float] = 0.03
     """Change of the gripper's target opening for an action of 1, in metres."""
 
-    def __init__(self, robot: Robot, workspace: Workspace) -> None:
-        self.robot = robot
+    def __init__(self, robot: Robot, workspace: Workspace, gripper: bool) -> None:
+        self.robot, self.gripper = robot, gripper
         self.low, self.high = np.array(workspace.low), np.array(workspace.high)
-        self.size = self.arm_size + bool(robot.fingers)
+        self.size = self.arm_size + gripper
 
     @property
     @abstractmethod
@@ -51,7 +51,7 @@ class ActionMode(ABC):
     def apply(self, action: np.ndarray) -> None:
         """Turn an action of shape (size,) into motor targets."""
         self.move_arm(action[: self.arm_size])
-        if self.robot.fingers:
+        if self.gripper:
             width = self.robot.width_target + float(action[-1]) * self.WIDTH_STEP
             self.robot.width_target = min(max(width, 0.0), self.robot.max_width)
         self.robot.drive()
@@ -59,7 +59,7 @@ class ActionMode(ABC):
     def towards(self, position: Vector, width: float) -> np.ndarray:
         """Return the action of shape (size,) that moves towards a position (metres) and an opening (metres)."""
         parts = [self.arm_action(np.clip(position, self.low, self.high))]
-        if self.robot.fingers:
+        if self.gripper:
             parts.append(np.array([(width - self.robot.width_target) / self.WIDTH_STEP]))
         return np.clip(np.concatenate(parts), -1, 1).astype(np.float32)
 

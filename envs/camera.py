@@ -6,8 +6,7 @@ import time
 
 import numpy as np
 import pybullet as p
-
-from .simulation import Simulation, Vector
+from armature.envs.simulation import Simulation, Vector
 
 WAITING, REACHED = (0.95, 0.75, 0.1, 0.8), (0.2, 0.8, 0.3, 0.8)
 """Colours of the goal before and on success."""

@@ -1,38 +1,40 @@
 """Named parts of an observation. A config selects parts by name; their order is the order of the numbers.
 
-| part | numbers | unit | what |
+Each number is divided by the scale of its part, a typical magnitude, so that a network sees numbers of about 1.
+
+| part | numbers | scale | what |
 | --- | --- | --- | --- |
-| `joints` | one a joint | rad | positions of the arm's joints |
-| `joint_velocities` | one a joint | rad/s | their velocities |
-| `ee_position` | 3 | m | end effector |
-| `ee_velocity` | 3 | m/s | its velocity |
-| `lag` | 3, or one a joint | m or rad | from where the arm is to where it was last told to go, in the action mode's terms |
-| `gripper_width` | 1 | m | opening of the gripper |
-| `grasped` | 1 | 0 or 1 | whether all fingers touch the first object |
-| `object_position` | 3 an object | m | |
-| `object_rotation` | 6 an object | - | first two columns of the rotation matrix: unlike Euler angles it has no jumps |
-| `object_velocity` | 6 an object | m/s, rad/s | linear, then angular |
-| `ee_to_object` | 3 an object | m | from the end effector to the object |
-| `previous_action` | one an action | - | the last action |
-| `goal` | 3 | m | the desired goal |
-| `to_goal` | 3 | m | from the achieved goal to the desired goal |
+| `joints` | one a joint | 1 rad | positions of the arm's joints |
+| `joint_velocities` | one a joint | 1 rad/s | their velocities |
+| `ee_position` | 3 | 0.25 m | end effector |
+| `ee_velocity` | 3 | 1 m/s | its velocity |
+| `lag` | 3, or one a joint | 0.05 m or rad | from where the arm is to where it was last told to go |
+| `gripper_width` | 1 | 0.1 m | opening of the gripper |
+| `grasped` | 1 | 1 | 1 while all fingers touch the first object, else 0 |
+| `object_position` | 3 an object | 0.25 m | |
+| `object_rotation` | 6 an object | 1 | first two columns of the rotation matrix: unlike Euler angles it has no jumps |
+| `object_velocity` | 3 an object | 1 m/s | linear velocity |
+| `object_spin` | 3 an object | 10 rad/s | angular velocity |
+| `ee_to_object` | 3 an object | 0.2 m | from the end effector to the object |
+| `previous_action` | one an action | 1 | the last action |
+| `goal` | 3 | 0.25 m | the desired goal |
+| `to_goal` | 3 | 0.2 m | from the achieved goal to the desired goal |
 
 The last two depend on the goal: they are parts of a flat observation only, since a goal dict that is relabelled with
-hindsight would keep the old ones.
+hindsight would keep the old ones. The goals of a goal dict are in metres.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
+from armature.envs.robots.base import RobotState
 
 from armature.errors import ConfigError
 from armature.registry import Table
-
-from .robots.base import RobotState
 
 
 @dataclass
@@ -42,7 +44,8 @@ class ObjectState:
     position: np.ndarray
     quaternion: tuple[float, ...]
     velocity: np.ndarray
-    """(6,) linear, then angular."""
+    spin: np.ndarray
+    """Angular velocity."""
 
 
 @dataclass
@@ -81,23 +84,33 @@ def rotation_columns(quaternion: Sequence[float]) -> np.ndarray:
     )
 
 
-PARTS: Table[Callable[[Snapshot], Any]] = Table("observation part")
-"""Functions from a snapshot to numbers, by name of the part."""
+class Part(NamedTuple):
+    """A part of an observation."""
+
+    measure: Callable[[Snapshot], Any]
+    """Returns the part's numbers, in SI units."""
+    scale: float = 1.0
+    """What they are divided by."""
+
+
+PARTS: Table[Part] = Table("observation part")
+"""The parts by name; a plugin may add its own."""
 PARTS.update(
-    joints=lambda now: now.robot.joint_positions,
-    joint_velocities=lambda now: now.robot.joint_velocities,
-    ee_position=lambda now: now.robot.ee_position,
-    ee_velocity=lambda now: now.robot.ee_velocity,
-    lag=lambda now: now.lag,
-    gripper_width=lambda now: (now.robot.gripper_width,),
-    grasped=lambda now: (float(now.grasped),),
-    object_position=lambda now: _joined([body.position for body in now.objects]),
-    object_rotation=lambda now: _joined([rotation_columns(body.quaternion) for body in now.objects]),
-    object_velocity=lambda now: _joined([body.velocity for body in now.objects]),
-    ee_to_object=lambda now: _joined([body.position - now.robot.ee_position for body in now.objects]),
-    previous_action=lambda now: now.previous_action,
-    goal=lambda now: now.goal,
-    to_goal=lambda now: now.goal - now.achieved_goal,
+    joints=Part(lambda now: now.robot.joint_positions),
+    joint_velocities=Part(lambda now: now.robot.joint_velocities),
+    ee_position=Part(lambda now: now.robot.ee_position, 0.25),
+    ee_velocity=Part(lambda now: now.robot.ee_velocity),
+    lag=Part(lambda now: now.lag, 0.05),
+    gripper_width=Part(lambda now: (now.robot.gripper_width,), 0.1),
+    grasped=Part(lambda now: (float(now.grasped),)),
+    object_position=Part(lambda now: _joined([body.position for body in now.objects]), 0.25),
+    object_rotation=Part(lambda now: _joined([rotation_columns(body.quaternion) for body in now.objects])),
+    object_velocity=Part(lambda now: _joined([body.velocity for body in now.objects])),
+    object_spin=Part(lambda now: _joined([body.spin for body in now.objects]), 10.0),
+    ee_to_object=Part(lambda now: _joined([body.position - now.robot.ee_position for body in now.objects]), 0.2),
+    previous_action=Part(lambda now: now.previous_action),
+    goal=Part(lambda now: now.goal, 0.25),
+    to_goal=Part(lambda now: now.goal - now.achieved_goal, 0.2),
 )
 
 
@@ -118,11 +131,15 @@ class Observation:
                 "keep the old goal in it. Leave it out, or set observation.form to 'flat'."
             )
         self.parts, self.form = tuple(parts), form
-        self._functions = [PARTS[part] for part in parts]
+        self._measures = [PARTS[part].measure for part in parts]
+        self._scale: np.ndarray | None = None
 
     def vector(self, now: Snapshot) -> np.ndarray:
         """Return the selected parts as one float32 vector."""
-        return np.concatenate([function(now) for function in self._functions]).astype(np.float32)
+        arrays = [measure(now) for measure in self._measures]
+        if self._scale is None:  # how many numbers a part has depends on robot and task, which the first snapshot shows
+            self._scale = np.repeat([PARTS[part].scale for part in self.parts], [len(array) for array in arrays])
+        return (np.concatenate(arrays) / self._scale).astype(np.float32)
 
     def of(self, now: Snapshot) -> np.ndarray | dict[str, np.ndarray]:
         """Return the observation of a snapshot."""

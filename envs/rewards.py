@@ -1,7 +1,7 @@
 """Rewards: a sparse one, and a dense one that is the weighted mean of a task's named terms.
 
 Both are vectorised pure functions of goals and facts, so that hindsight relabelling needs no simulator. Facts are the
-few numbers besides the goals that a task's terms need (such as the distance from gripper to object); they travel in
+few things besides the goals that a task's terms need (such as where the end effector is); they travel in
 `info["facts"]`.
 """
 
@@ -15,9 +15,10 @@ import numpy as np
 from armature.errors import ConfigError, UnknownNameError
 
 if TYPE_CHECKING:
-    from .tasks.base import Task
+    from armature.envs.tasks.base import Task
 
 Facts = Mapping[str, np.ndarray]
+"""By name, shape (n,) or (n, 3)."""
 
 
 def tracking(distance: np.ndarray, scale: float) -> np.ndarray:
@@ -42,7 +43,7 @@ class Reward:
         self._total = sum(self.weights.values())
 
     def compute(self, achieved: np.ndarray, desired: np.ndarray, facts: Facts) -> tuple[np.ndarray, Facts]:
-        """Return rewards (n,) and terms (n,) by name, for goals of shape (n, 3) and facts of shape (n,)."""
+        """Return rewards (n,) and terms (n,) by name, for goals of shape (n, 3)."""
         success = self.task.success(achieved, desired)
         if self.kind == "sparse":
             return success - 1.0, {}

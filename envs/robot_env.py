@@ -7,19 +7,18 @@ from typing import Any, ClassVar
 
 import gymnasium
 import numpy as np
+from armature.envs.actions import ActionMode
+from armature.envs.camera import Camera
+from armature.envs.observations import GOAL_PARTS, ObjectState, Observation, Snapshot
+from armature.envs.rewards import Reward
+from armature.envs.robots.base import Robot, RobotDescription
+from armature.envs.simulation import Simulation
+from armature.envs.tasks.base import Task
+from armature.envs.workspaces.base import Workspace
 from gymnasium import spaces
 
 from armature.errors import ConfigError
 from armature.registry import resolve, robot_actions, robots, tasks, workspaces
-
-from .actions import ActionMode
-from .camera import Camera
-from .observations import GOAL_PARTS, ObjectState, Observation, Snapshot
-from .rewards import Reward
-from .robots.base import Robot, RobotDescription
-from .simulation import Simulation
-from .tasks.base import Task
-from .workspaces.base import Workspace
 
 ObsType = np.ndarray | dict[str, np.ndarray]
 
@@ -28,7 +27,8 @@ class RobotEnv(gymnasium.Env[ObsType, np.ndarray]):
     """A robot arm that learns a task.
 
     ## Action space
-    `Box(-1, 1)`; its meaning is the action mode's (`armature.envs.actions`), the last number is the gripper's.
+    `Box(-1, 1)`; its meaning is the action mode's (`armature.envs.actions`), the last number is the gripper's, if
+    the task uses it; otherwise the gripper stays closed.
 
     ## Observation space
     `goal`: a dict of `observation`, `achieved_goal` (3) and `desired_goal` (3); `flat`: one vector, to which the parts
@@ -85,7 +85,7 @@ class RobotEnv(gymnasium.Env[ObsType, np.ndarray]):
         task_class: type[Task] = resolve(tasks[task])
         mode_class: type[ActionMode] = resolve(robot_actions[robot_action])
         task_class.check(task_kwargs or {}, reward_weights or {})
-        if task_class.needs_gripper and description.gripper is None:
+        if task_class.uses_gripper and description.gripper is None:
             raise ConfigError(f"task_type {task!r} needs a gripper, and robot {robot!r} has none.")
         self.task = task_class(**(task_kwargs or {}))
         self.reward = Reward(self.task, reward, reward_weights or {})
@@ -102,7 +102,8 @@ class RobotEnv(gymnasium.Env[ObsType, np.ndarray]):
         self.workspace.build(self.simulation)
         self.robot = Robot(self.simulation, description, self.workspace.robot_position)
         self.objects = self.task.build(self.simulation)
-        self.action_mode = mode_class(self.robot, self.workspace)
+        self.action_mode = mode_class(self.robot, self.workspace, gripper=self.task.uses_gripper)
+        self.start_width = self.robot.max_width if self.task.uses_gripper else 0.0
         self.camera = Camera(self.simulation, self.task.success_distance) if render_mode else None
         self._begin_episode(np.random.default_rng(0))
         self.action_space = spaces.Box(-1.0, 1.0, (self.action_mode.size,), np.float32)
@@ -110,7 +111,9 @@ class RobotEnv(gymnasium.Env[ObsType, np.ndarray]):
 
     # -------------------------------------------------------------------------------------------- Gymnasium
 
-    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[ObsType, dict[str, Any]]:
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[ObsType, dict[str, Any]]:
         """Start an episode; with the same seed it is the same episode, whatever happened before."""
         super().reset(seed=seed)
         self._begin_episode(self.np_random)
@@ -125,7 +128,9 @@ class RobotEnv(gymnasium.Env[ObsType, np.ndarray]):
         self._steps += 1
         facts = self.task.facts(self.now)
         rewards, terms = self.reward.compute(
-            self.now.achieved_goal[None], self.now.goal[None], {name: np.array([fact]) for name, fact in facts.items()}
+            self.now.achieved_goal[None],
+            self.now.goal[None],
+            {name: np.asarray(fact)[None] for name, fact in facts.items()},
         )
         success = bool(self._success())
         if success and self._first_success is None:
@@ -184,11 +189,11 @@ class RobotEnv(gymnasium.Env[ObsType, np.ndarray]):
         """Put everything where the episode starts; nothing of earlier episodes is left, not even in Bullet's caches."""
         goal, positions = self.task.draw(rng)
         self.goal = goal.astype(np.float32)
-        self.robot.reset()
+        self.robot.reset(self.start_width)
         self.simulation.forget_contacts()
         for body, position in zip(self.objects, positions, strict=True):
             self.simulation.place(body, position)
-        self.robot.rest()
+        self.robot.hold(self.start_width)
         self.simulation.detect_collisions()
         self._steps = 0
         self._first_success: int | None = None
@@ -200,7 +205,7 @@ class RobotEnv(gymnasium.Env[ObsType, np.ndarray]):
         for body in self.objects:
             position, quaternion = self.simulation.pose(body)
             linear, angular = self.simulation.velocity(body)
-            now.objects.append(ObjectState(np.array(position), quaternion, np.array(linear + angular)))
+            now.objects.append(ObjectState(np.array(position), quaternion, np.array(linear), np.array(angular)))
         now.lag = self.action_mode.lag(now.robot)
         now.grasped = bool(self.objects) and self.robot.grasps(self.objects[0])
         now.achieved_goal = self.task.achieved_goal(now).astype(np.float32)

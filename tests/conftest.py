@@ -1,67 +1,126 @@
-"""Shared fixtures: one thread, a toy environment, small fast configurations."""
+"""Shared fixtures: one thread, a toy environment, small fast configurations, a short training."""
 
 from __future__ import annotations
 
+import contextlib
 import copy
+import io
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
 from armature import registry
+from armature.callbacks import (
+    CheckpointCallback,
+    EvaluationCallback,
+    MetricsCallback,
+    ProgressCallback,
+    StopOnSignal,
+    StopTraining,
+)
 from armature.combos import implemented_combos
 from armature.config import Config
+from armature.models import make_model
 from armature.plugins import load_plugins
+from armature.runs import new_run
+from armature.vec import make_vec_env, normalized
 
 TOY = str(Path(__file__).with_name("toy_envs.py"))
 """The plugin that registers the toy environments."""
 
-SMALL = {
-    "on_policy": {"n_steps": 32},
-    "off_policy": {"buffer_size": 2000, "learning_starts": 64, "batch_size": 32},
-}
-
-# Tests run side by side with other things; a second thread only makes small networks slower.
+# A second thread makes networks of this size only slower.
 torch.set_num_threads(1)
 
 
-def small_kwargs(algo: str) -> dict:
-    """Return algo_kwargs that make a row fast."""
+def small_kwargs(algo: str) -> dict[str, dict[str, Any]]:
+    """Return algo_kwargs and policy_kwargs that make a row fast."""
     if algo == "ars":
-        return {"n_delta": 2}
-    if algo in ("ppo", "a2c", "trpo", "ppo_lstm"):
-        return {"n_steps": 32} if algo == "a2c" else {"n_steps": 32, "batch_size": 32}
-    return {"buffer_size": 2000, "learning_starts": 64, "batch_size": 32}
-
-
-def toy_config(algo: str = "ppo", **keys) -> Config:
-    """Return a configuration that trains a row on the toy environment, on a goal dict if it replays with hindsight."""
-    hindsight = "her" in (algo, keys.get("replay_buffer"))
-    settings = {
-        "env_name": "toy/Point-v0" if hindsight else "toy/PointFlat-v0",
-        "plugins": [TOY],
-        "algo": algo,
-        "num_envs": 2,
-        "policy_kwargs": {} if algo == "ars" else {"net_arch": [16, 16]},
-        "algo_kwargs": small_kwargs(algo),
-        "steps": 300,
-        "log_freq": 100,
-        "eval_freq": 100,
-        "eval_episodes": 4,
-        "checkpoint_freq": 100,
-        "tensorboard": False,
-    }
+        return {"algo_kwargs": {"n_delta": 2}}
     if algo == "ppo_lstm":
-        settings["policy_kwargs"] = {"net_arch": [16], "lstm_hidden_size": 8}
-    config = Config(**{**settings, **keys})
-    load_plugins(config.plugins)
-    return config
+        policy_kwargs = {"net_arch": [16], "lstm_hidden_size": 8}
+        return {"algo_kwargs": {"n_steps": 32, "batch_size": 32}, "policy_kwargs": policy_kwargs}
+    algo_kwargs: dict[str, Any] = {"buffer_size": 2000, "learning_starts": 64, "batch_size": 32}
+    if algo in ("ppo", "trpo"):
+        algo_kwargs = {"n_steps": 32, "batch_size": 32}
+    elif algo == "a2c":
+        algo_kwargs = {"n_steps": 8}
+    return {"algo_kwargs": algo_kwargs, "policy_kwargs": {"net_arch": [16, 16]}}
 
 
 @pytest.fixture
-def config() -> Config:
-    """A fast configuration."""
-    return toy_config()
+def make_config(tmp_path):
+    """Return a function that makes a configuration of a row for the toy environment."""
+
+    def make(algo: str = "ppo", **keys) -> Config:
+        hindsight = "her" in (algo, keys.get("replay_buffer"))
+        settings = {
+            "env_name": "toy/Point-v0" if hindsight else "toy/PointFlat-v0",
+            "plugins": [TOY],
+            "logdir": str(tmp_path / "runs"),
+            "algo": algo,
+            "num_envs": 2,
+            "steps": 300,
+            "log_freq": 100,
+            "eval_freq": 100,
+            "eval_episodes": 4,
+            "checkpoint_freq": 100,
+            "tensorboard": False,
+            **small_kwargs(algo),
+        }
+        config = Config(**{**settings, **keys})
+        load_plugins(config.plugins)
+        return config
+
+    return make
+
+
+@dataclass
+class Session:
+    """What a short training leaves behind."""
+
+    run: Path
+    config: Config
+    model: Any
+    metrics: MetricsCallback
+    evaluations: EvaluationCallback
+    checkpoints: CheckpointCallback
+    stop: StopOnSignal
+
+
+@pytest.fixture
+def train():
+    """Return a function that trains, in a new run or from a checkpoint of an old one, as train.py does."""
+    environments = []
+
+    def run(config: Config, run: Path | None = None, checkpoint: Path | None = None, extra=(), stream=None) -> Session:
+        run = run or new_run(config)
+        env, eval_env = make_vec_env(config, "train", config.num_envs), make_vec_env(config, "evaluation", 2)
+        environments.extend([env, eval_env])
+        algo_class, policy, kwargs = implemented_combos[config.algo][config.train_framework]
+        model = make_model(
+            algo_class, policy, {**kwargs, **config.algo_kwargs}, normalized(env) if config.normalize else env, config
+        )
+        metrics, evaluations = MetricsCallback(run, config), EvaluationCallback(run, config, eval_env)
+        checkpoints = CheckpointCallback(run, config, {"metrics": metrics})
+        progress = ProgressCallback(config.steps, metrics, evaluations, stream or io.StringIO())
+        if checkpoint is not None:
+            checkpoints.restore(model, checkpoint)
+        with StopOnSignal() as stop, contextlib.suppress(StopTraining):
+            model.learn(
+                config.steps - model.num_timesteps,
+                [evaluations, metrics, checkpoints, progress, *extra, stop],
+                log_interval=None,
+                reset_num_timesteps=False,
+            )
+        checkpoints.save()
+        return Session(run, config, model, metrics, evaluations, checkpoints, stop)
+
+    yield run
+    for env in environments:
+        env.close()
 
 
 @pytest.fixture

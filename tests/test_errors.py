@@ -8,32 +8,9 @@ from pathlib import Path
 import pytest
 
 import armature
-from armature.cli import exit_with_status, parse_train_args
-from armature.combos import implemented_combos
-from armature.config import Config
-from armature.describe import write_new
-from armature.hyperparameters import build_policy_kwargs, check_algo_kwargs, check_policy_kwargs
-from armature.plugins import load_plugins
-from armature.registry import resolve
+from armature import train
 
 ROOT = Path(armature.__path__[-1])
-
-try:
-    from armature.train import main
-except ModuleNotFoundError:  # until train.py is written: what it does before it makes anything
-
-    @exit_with_status
-    def main(argv=None):
-        args = parse_train_args(argv)
-        config = Config.load(args.config_path, args.flags)
-        load_plugins(config.plugins)
-        config.check()
-        if args.create_config:
-            write_new(args.create_config, "{}")
-        algo_class, policy, _ = implemented_combos[config.algo][config.train_framework]
-        check_algo_kwargs(resolve(algo_class), config.algo_kwargs)
-        check_policy_kwargs(resolve(algo_class), config.policy or policy, config.policy_kwargs)
-        build_policy_kwargs(config.policy_kwargs, config.train_framework)
 
 
 def nested(levels: int) -> str:
@@ -177,7 +154,7 @@ def folder(tmp_path, monkeypatch):
 
 def run(argv: list[str], capsys) -> str:
     """Return the one message of a command line that fails."""
-    status = main(argv)
+    status = train.main(argv)
     message = capsys.readouterr().err
     assert status == 2, message
     assert message.startswith("error: ")
@@ -230,7 +207,6 @@ def test_an_unreadable_file(folder, capsys, monkeypatch):
     assert "bad.json cannot be read: Permission denied" in run(["--config", "bad.json"], capsys)
 
 
-@pytest.mark.skipif(not (ROOT / "train.py").is_file(), reason="train.py is not written yet")
 @pytest.mark.parametrize("argv", [["--sed=1"], ["--config", "gone.json"], ["--algo=ppo", "--replay_buffer=her"]])
 def test_the_command_itself(folder, argv):
     """In a process of its own: status 2, one message on stderr, nothing on stdout or disk."""

@@ -9,8 +9,8 @@ import numpy as np
 import psutil
 import pybullet as p
 import pytest
-
 from armature.envs.simulation import Simulation, check_display
+
 from armature.errors import ArmatureError
 
 
@@ -47,10 +47,10 @@ def test_a_reset_re_aims_the_motors():
     env.reset(seed=0)
     rest = env.now.robot.joint_positions
     for _ in range(10):
-        env.step(np.array([1.0, 1.0, 1.0, -1.0]))
+        env.step(np.ones(3))
     env.reset(seed=0)
     for _ in range(10):
-        env.step(np.zeros(4))
+        env.step(np.zeros(3))
     assert np.abs(env.now.robot.joint_positions - rest).max() < 0.005
 
 
@@ -71,9 +71,9 @@ def test_bodies_never_sleep():
     env = make(task="push")
     env.reset(seed=0)
     for _ in range(60):
-        env.step(np.zeros(4))
+        env.step(np.zeros(3))
     env.simulation.place(env.objects[0], (0, 0, 0.3))
-    env.step(np.zeros(4))
+    env.step(np.zeros(3))
     assert env.now.objects[0].position[2] < 0.3, "a sleeping body does not fall"
 
 

@@ -6,10 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 import pybullet as p
+from armature.envs.simulation import Simulation, Vector
 
 from armature.registry import Table
-
-from ..simulation import Simulation, Vector
 
 
 @dataclass(frozen=True)
@@ -124,18 +123,18 @@ class Robot:
 
     # -------------------------------------------------------------------------------------------- episodes
 
-    def reset(self) -> None:
-        """Return to the rest pose with an open gripper, at rest. Motors keep their old targets until `rest`."""
+    def reset(self, width: float) -> None:
+        """Return to the rest pose, at rest, the gripper open by `width` metres. Motors keep their old targets."""
         for joint, position in zip(self.arm, self.description.rest_pose, strict=True):
             p.resetJointState(self.body, joint, position, physicsClientId=self.simulation.client)
         for finger in self.fingers:
-            p.resetJointState(self.body, finger, self.max_width / 2, physicsClientId=self.simulation.client)
+            p.resetJointState(self.body, finger, width / 2, physicsClientId=self.simulation.client)
 
-    def rest(self) -> None:
+    def hold(self, width: float) -> None:
         """Aim every motor at the rest pose: Bullet keeps motor targets over any reset of joints."""
         self.joint_targets = np.array(self.description.rest_pose)
-        self.width_target = self.max_width
-        self.ee_target = np.array(self.state().ee_position)
+        self.width_target = width
+        self.ee_target = self.state().ee_position
         self.drive()
 
     # -------------------------------------------------------------------------------------------- measuring

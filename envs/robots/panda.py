@@ -3,7 +3,7 @@
 Torque and velocity limits are those of the manufacturer's data sheet.
 """
 
-from .base import Gripper, RobotDescription
+from armature.envs.robots.base import Gripper, RobotDescription
 
 PANDA = RobotDescription(
     urdf="franka_panda/panda.urdf",

@@ -8,14 +8,13 @@ from dataclasses import MISSING, dataclass, field, fields
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import numpy as np
+from armature.envs.rewards import Facts, merged_weights
 
 from armature.errors import ConfigError, UnknownNameError
 
-from ..rewards import Facts, merged_weights
-
 if TYPE_CHECKING:  # a task's parameters are checked without loading PyBullet
-    from ..observations import Snapshot
-    from ..simulation import Simulation
+    from armature.envs.observations import Snapshot
+    from armature.envs.simulation import Simulation
 
 
 class Waypoint(NamedTuple):
@@ -55,8 +54,8 @@ class Task(ABC):
     """Names of the observation parts, without those that depend on the goal."""
     reward_terms: ClassVar[dict[str, float]]
     """Weights of the dense terms by name; `success` is always one of them."""
-    needs_gripper: ClassVar[bool] = False
-    """Whether the task is impossible without a gripper."""
+    uses_gripper: ClassVar[bool] = False
+    """Whether actions move the gripper, which the robot must then have; otherwise it stays closed."""
 
     # -------------------------------------------------------------------------------------------- to write
 
@@ -80,14 +79,15 @@ class Task(ABC):
         """Add the task's bodies to the world; return the ids of the free objects."""
         return []
 
-    def facts(self, now: Snapshot) -> dict[str, float]:
-        """Return the numbers besides the goals that `terms` needs."""
+    def facts(self, now: Snapshot) -> dict[str, Any]:
+        """Return what `terms` needs besides the goals: numbers or vectors by name."""
         return {}
 
     # -------------------------------------------------------------------------------------------- given
 
-    def distance(self, achieved: np.ndarray, desired: np.ndarray) -> np.ndarray:
-        """Return metres between goals of shape (n, 3)."""
+    @staticmethod
+    def distance(achieved: np.ndarray, desired: np.ndarray) -> np.ndarray:
+        """Return metres between points of shape (n, 3)."""
         # Written out: the sum of three squares is then the same number for one row as for a thousand.
         dx, dy, dz = (achieved - desired).T
         return np.sqrt(dx * dx + dy * dy + dz * dz)

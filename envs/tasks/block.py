@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-
-from .base import Task, parameter
+from armature.envs.tasks.base import Task, parameter
 
 if TYPE_CHECKING:
-    from ..observations import Snapshot
-    from ..simulation import Simulation
+    from armature.envs.observations import Snapshot
+    from armature.envs.simulation import Simulation
 
 
 @dataclass
@@ -27,11 +26,10 @@ class BlockTask(Task):
         "ee_position",
         "ee_velocity",
         "lag",
-        "gripper_width",
-        "grasped",
         "object_position",
         "object_rotation",
         "object_velocity",
+        "object_spin",
         "ee_to_object",
     )
 
@@ -58,7 +56,6 @@ class BlockTask(Task):
         """Return the block's position."""
         return now.objects[0].position
 
-    def facts(self, now: Snapshot) -> dict[str, float]:
-        """Return the distance from end effector to block in metres, and whether it is grasped."""
-        gap = now.objects[0].position - now.robot.ee_position
-        return {"ee_to_block": float(np.sqrt(gap @ gap)), "grasped": float(now.grasped)}
+    def facts(self, now: Snapshot) -> dict[str, Any]:
+        """Return the end effector's position (3,) in metres, and whether it grasps the block."""
+        return {"ee_position": now.robot.ee_position, "grasped": float(now.grasped)}

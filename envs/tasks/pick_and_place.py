@@ -6,13 +6,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-
-from ..rewards import Facts, tracking
-from .base import Layout, Waypoint, parameter
-from .block import BlockTask
+from armature.envs.rewards import Facts, tracking
+from armature.envs.tasks.base import Layout, Waypoint, parameter
+from armature.envs.tasks.block import BlockTask
 
 if TYPE_CHECKING:
-    from ..observations import Snapshot
+    from armature.envs.observations import Snapshot
 
 
 @dataclass
@@ -29,10 +28,10 @@ class PickAndPlace(BlockTask):
     ## Reward terms
     | term | weight | in [0, 1] |
     | --- | --- | --- |
-    | `reach` | 0.5 | 1 - tanh(distance from end effector to block / 0.2 m) |
-    | `grasp` | 0.5 | 1 while all fingers touch the block |
+    | `reach` | 1 | 1 - tanh(distance from end effector to block / 0.2 m) |
+    | `grasp` | 1 | 1 while all fingers touch the block |
     | `goal` | 2 | 1 - tanh(distance from block to goal / 0.2 m), while grasped or on success |
-    | `success` | 2 | 1 on success |
+    | `success` | 1 | 1 on success |
 
     ## Version
     1
@@ -41,8 +40,9 @@ class PickAndPlace(BlockTask):
     max_height: float = parameter(0.2, "Metres; the highest goals lie this far above the resting block.")
     on_table: float = parameter(0.3, "Share of the goals that lie on the table, between 0 and 1.")
 
-    reward_terms = {"reach": 0.5, "grasp": 0.5, "goal": 2.0, "success": 2.0}
-    needs_gripper = True
+    parts = (*BlockTask.parts, "gripper_width", "grasped")
+    reward_terms = {"reach": 1.0, "grasp": 1.0, "goal": 2.0, "success": 1.0}
+    uses_gripper = True
 
     def draw(self, rng: np.random.Generator) -> Layout:
         """Draw block and goal."""
@@ -56,7 +56,7 @@ class PickAndPlace(BlockTask):
         distance = self.distance(achieved, desired)
         held = (facts["grasped"] > 0) | (distance < self.success_distance)
         return {
-            "reach": tracking(facts["ee_to_block"], 0.2),
+            "reach": tracking(self.distance(facts["ee_position"], achieved), 0.2),
             "grasp": facts["grasped"],
             "goal": held * tracking(distance, 0.2),
         }

@@ -6,13 +6,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
-
-from ..rewards import Facts, tracking
-from .base import Layout, Waypoint, parameter
-from .block import BlockTask
+from armature.envs.rewards import Facts, tracking
+from armature.envs.tasks.base import Layout, Waypoint, parameter
+from armature.envs.tasks.block import BlockTask
 
 if TYPE_CHECKING:
-    from ..observations import Snapshot
+    from armature.envs.observations import Snapshot
 
 
 @dataclass
@@ -28,9 +27,9 @@ class Push(BlockTask):
     ## Reward terms
     | term | weight | in [0, 1] |
     | --- | --- | --- |
-    | `reach` | 0.5 | 1 - tanh(distance from end effector to block / 0.2 m) |
+    | `behind` | 1.5 | 1 - tanh(distance from end effector to the place from which to push / 0.2 m) |
     | `goal` | 2 | 1 - tanh(distance from block to goal / 0.2 m) |
-    | `success` | 2 | 1 on success |
+    | `success` | 1.5 | 1 on success |
 
     ## Version
     1
@@ -43,7 +42,7 @@ class Push(BlockTask):
     SLIDE_TIME: ClassVar[float] = 0.05
     """Seconds that a released block goes on sliding, as far as the expert is concerned."""
 
-    reward_terms = {"reach": 0.5, "goal": 2.0, "success": 2.0}
+    reward_terms = {"behind": 1.5, "goal": 2.0, "success": 1.5}
 
     def draw(self, rng: np.random.Generator) -> Layout:
         """Draw block and goal, again while they are too close."""
@@ -53,11 +52,16 @@ class Push(BlockTask):
         return Layout(goal, [block])
 
     def terms(self, achieved: np.ndarray, desired: np.ndarray, facts: Facts) -> dict[str, np.ndarray]:
-        """Return reaching and goal tracking."""
+        """Return tracking of the place to push from, and of the goal."""
         return {
-            "reach": tracking(facts["ee_to_block"], 0.2),
+            "behind": tracking(self.distance(facts["ee_position"], self.behind(achieved, desired)), 0.2),
             "goal": tracking(self.distance(achieved, desired), 0.2),
         }
+
+    def behind(self, achieved: np.ndarray, desired: np.ndarray) -> np.ndarray:
+        """Return the points (n, 3) beside the block from which fingers push it to the goal."""
+        away = (achieved - desired) / np.maximum(self.distance(achieved, desired), 1e-3)[:, None]
+        return achieved + (self.block_size / 2 + self.FINGER) * away
 
     def expert(self, now: Snapshot, max_width: float) -> Waypoint:
         """Go round the block to the side away from the goal, come down, and push with closed fingers."""

@@ -6,12 +6,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-
-from ..rewards import Facts, tracking
-from .base import Layout, Task, Waypoint, parameter
+from armature.envs.rewards import Facts, tracking
+from armature.envs.tasks.base import Layout, Task, Waypoint, parameter
 
 if TYPE_CHECKING:
-    from ..observations import Snapshot
+    from armature.envs.observations import Snapshot
 
 
 @dataclass
@@ -55,4 +54,4 @@ class Reach(Task):
 
     def expert(self, now: Snapshot, max_width: float) -> Waypoint:
         """Go straight to the goal."""
-        return Waypoint(now.goal, max_width)
+        return Waypoint(now.goal, 0.0)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import ClassVar
 
-from ..simulation import Simulation
+from armature.envs.simulation import Simulation
 
 
 class Workspace(ABC):

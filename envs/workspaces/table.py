@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from ..simulation import Simulation
-from .base import Workspace
+from armature.envs.simulation import Simulation
+from armature.envs.workspaces.base import Workspace
 
 
 class Table(Workspace):

@@ -1,0 +1,118 @@
+"""How long a configuration takes to a skill: runs train.py for several seeds, one after the other, and draws the curves.
+
+    python benchmarks/learning.py reach.json --seeds 0 1 2
+    python benchmarks/learning.py push.json --seeds 0 1 2 --bar 0.9
+
+Seconds are wall clock from the start of the process, evaluations and imports included. The success rate is that of a
+separate process, `test.py`, over 100 new episodes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import report
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+
+def train(config: str, seed: int, logdir: Path, flags: list[str]) -> dict[str, Any]:
+    """Train once in a process of its own; return what it took and what came of it."""
+    name = f"{Path(config).stem}_{seed}"
+    command = [sys.executable, str(report.ROOT / "train.py"), "--config", config, f"--seed={seed}"]
+    started = time.monotonic()
+    subprocess.run([*command, f"--logdir={logdir}", f"--run_name={name}", *flags], check=True)
+    seconds = time.monotonic() - started
+    figures = logdir / f"{name}.json"
+    replay = [sys.executable, str(report.ROOT / "test.py"), f"--model={logdir / name}", f"--json={figures}"]
+    subprocess.run([*replay, "--episodes=100"], check=True)
+    found = json.loads(figures.read_text())
+    summary = json.loads((logdir / name / "summary.json").read_text())
+    with (logdir / name / "evaluations.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    curve = [
+        {
+            "steps": int(row["steps"]),
+            "seconds": clock(logdir / name, int(row["steps"])),
+            "success": float(row["success_rate"]),
+        }
+        for row in rows
+    ]
+    return {
+        "seed": seed,
+        "seconds_from_process_start": round(seconds, 1),
+        "seconds_of_training": round(summary["wall_time_s"], 1),
+        "steps": summary["steps"],
+        "success_rate": found["success_rate"],
+        "success_interval": found["success_interval"],
+        "curve": curve,
+    }
+
+
+def clock(run: Path, steps: int) -> float | None:
+    """Return the seconds of training after which a run had done so many steps, as far as metrics.csv tells."""
+    with (run / "metrics.csv").open(newline="") as file:
+        times = [float(row["time/elapsed_s"]) for row in csv.DictReader(file) if int(row["steps"]) >= steps]
+    return times[0] if times else None
+
+
+def reached(curve: list[dict[str, Any]], bar: float) -> dict[str, Any] | None:
+    """Return the first point of a curve at or above a success rate."""
+    return next((point for point in curve if point["success"] >= bar), None)
+
+
+def draw(name: str, runs: list[dict[str, Any]], bar: float) -> None:
+    """Draw success against seconds, a line for each seed."""
+    figure = Figure(figsize=(7, 4), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots()
+    for run in runs:
+        points = [point for point in run["curve"] if point["seconds"] is not None]
+        axes.plot(
+            [p["seconds"] for p in points],
+            [100 * p["success"] for p in points],
+            marker="o",
+            markersize=3,
+            label=f"seed {run['seed']}",
+        )
+    axes.axhline(100 * bar, color="#8a94a6", linestyle=":", linewidth=1)
+    axes.set(
+        xlabel="seconds of training on two cores", ylabel="success rate, deterministic evaluation (%)", ylim=(-3, 103)
+    )
+    axes.set_title(name)
+    axes.grid(alpha=0.25)
+    axes.legend(frameon=False)
+    figure.savefig(report.RESULTS / f"learning_{name}.png", dpi=150)
+
+
+def main() -> None:
+    """Train, draw and write."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("config")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--bar", type=float, default=0.95, help="success rate whose time is reported (0.95)")
+    args, flags = parser.parse_known_args()
+    name = Path(args.config).stem
+    with tempfile.TemporaryDirectory() as logdir:
+        runs = [train(args.config, seed, Path(logdir), flags) for seed in args.seeds]
+    for run in runs:
+        run["first_evaluation_at_bar"] = reached(run["curve"], args.bar)
+        print(
+            f"seed {run['seed']}: {run['success_rate']:.0%} after {run['seconds_from_process_start']:.0f} s, "
+            f"bar first seen at {run['first_evaluation_at_bar']}"
+        )
+    report.RESULTS.mkdir(exist_ok=True)
+    draw(name, runs, args.bar)
+    report.write(f"learning_{name}", {"bar": args.bar, "runs": runs})
+
+
+if __name__ == "__main__":
+    main()

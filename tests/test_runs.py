@@ -1,0 +1,215 @@
+"""Run folders, their records and tables."""
+
+import re
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+import armature
+from armature.checkpoints import read_json, write_folder, write_json
+from armature.config import Config
+from armature.errors import RunError, RunInUseError
+from armature.evaluation import Episode, Evaluation
+from armature.runs import CsvTable, find_run, new_run, run_lock, write_run_info, write_summary
+
+ROOT = Path(armature.__file__).parent.parent
+
+
+def finished_run(logdir, name, started):
+    """Make what a run leaves behind."""
+    run = logdir / name
+    run.mkdir(parents=True)
+    write_json(run / "config.json", {})
+    write_json(run / "run.json", {"started": started})
+    write_folder(run / "final", 1, lambda folder: None)
+    return run
+
+
+# ---------------------------------------------------------------------------------------------- making
+
+
+@pytest.mark.parametrize(
+    ("keys", "name"),
+    [
+        ({}, "panda_reach_sac_1"),
+        ({"task_type": "push", "algo": "tqc"}, "panda_push_tqc_1"),
+        ({"env_name": "armature/PandaPush-v1"}, "PandaPush-v1_sac_1"),
+        ({"env_name": "Pendulum-v1", "algo": "ppo"}, "Pendulum-v1_ppo_1"),
+        ({"robot": "../my arm.py:Robot"}, "_my_arm.py_Robot_reach_sac_1"),
+        ({"run_name": "mine"}, "mine"),
+    ],
+)
+def test_names_of_runs(tmp_path, keys, name):
+    run = new_run(Config(logdir=str(tmp_path / "a" / "b"), **keys))
+    assert run == tmp_path / "a" / "b" / name
+    assert run.is_dir()
+
+
+def test_numbers_go_on_after_the_highest(tmp_path):
+    for name in ("panda_reach_sac_2", "panda_reach_sac_9", "panda_reach_sac_old", "panda_push_sac_50"):
+        (tmp_path / name).mkdir()
+    assert new_run(Config(logdir=str(tmp_path))).name == "panda_reach_sac_10"
+
+
+def test_simultaneous_starts_get_folders_of_their_own(tmp_path):
+    with ThreadPoolExecutor(16) as pool:
+        runs = list(pool.map(lambda _: new_run(Config(logdir=str(tmp_path))), range(32)))
+    assert len(set(runs)) == 32
+
+
+def test_a_name_that_is_taken_is_refused_with_the_way_to_resume(tmp_path):
+    config = Config(logdir=str(tmp_path), run_name="mine")
+    new_run(config)
+    with pytest.raises(RunError, match=re.escape(f"--resume {tmp_path / 'mine'}")):
+        new_run(config)
+
+
+def test_a_logdir_that_is_a_file_is_refused(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(RunError, match="cannot make a run folder"):
+        new_run(Config(logdir=str(tmp_path / "file")))
+
+
+# ---------------------------------------------------------------------------------------------- finding
+
+
+def test_the_run_started_last_is_the_newest(tmp_path):
+    """Whatever the files' times are: in a clone they are all the same."""
+    last = finished_run(tmp_path, "a", "2026-03-01T00:00:00+00:00")
+    finished_run(tmp_path, "b", "2026-02-01T00:00:00+00:00")
+    assert find_run(logdir=tmp_path) == last
+
+
+def test_a_run_without_a_model_is_passed_over(tmp_path):
+    good = finished_run(tmp_path, "a", "2026-01-01T00:00:00+00:00")
+    write_json(finished_run(tmp_path, "b", "2026-02-01T00:00:00+00:00") / "x.json", {})
+    for path in sorted((tmp_path / "b" / "final").iterdir()):
+        path.unlink()
+    (tmp_path / "b" / "final").rmdir()
+    assert find_run(logdir=tmp_path) == good
+
+
+def test_no_run_says_how_to_train(tmp_path):
+    with pytest.raises(RunError, match=r"python train\.py"):
+        find_run(logdir=tmp_path / "nowhere")
+
+
+def test_a_path_that_is_no_run_lists_the_runs(tmp_path):
+    finished_run(tmp_path, "a", "2026-01-01T00:00:00+00:00")
+    with pytest.raises(RunError, match=r"no run folder.*: a\."):
+        find_run(tmp_path / "b", tmp_path)
+
+
+# ---------------------------------------------------------------------------------------------- locking
+
+
+def test_a_run_has_one_writer(tmp_path):
+    code = f"""
+import sys; sys.path.insert(0, {str(ROOT)!r})
+from pathlib import Path
+from armature.runs import run_lock
+with run_lock(Path({str(tmp_path)!r})):
+    print("held", flush=True)
+    sys.stdin.readline()
+"""
+    holder = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert holder.stdout.readline() == "held\n"
+    with pytest.raises(RunInUseError, match=f"in use by process {holder.pid} on"), run_lock(tmp_path):
+        pass
+    holder.kill()
+    holder.communicate()
+    with run_lock(tmp_path):  # the lock of a dead process is no lock
+        pass
+    assert (tmp_path / "run.lock").read_text() == ""
+
+
+def test_the_lock_tidies_up(tmp_path):
+    leftover = tmp_path / "checkpoints" / ".new.000000100.77-abcd"
+    leftover.mkdir(parents=True)
+    with run_lock(tmp_path):
+        assert not leftover.exists()
+
+
+# ---------------------------------------------------------------------------------------------- records
+
+
+def test_run_info_says_what_ran_where(tmp_path):
+    plugin = tmp_path / "plugin.py"
+    plugin.write_text("")
+    config = Config(seed=5, plugins=["gymnasium", str(plugin)])
+    write_run_info(tmp_path, config, torch_threads=1)
+    info = read_json(tmp_path / "run.json")
+    assert info["seed"] == 5
+    assert info["host"]["torch_threads"] == 1
+    assert {"armature", "python", "torch", "numpy", "gymnasium", "stable-baselines3"} <= set(info["versions"])
+    assert info["plugins"]["gymnasium"] == info["versions"]["gymnasium"]
+    assert info["plugins"][str(plugin)].startswith("sha256:e3b0c442")
+
+
+def test_a_resumed_run_keeps_its_beginning(tmp_path):
+    write_run_info(tmp_path, Config(), torch_threads=1)
+    started = read_json(tmp_path / "run.json")["started"]
+    write_run_info(tmp_path, Config(), torch_threads=2)
+    info = read_json(tmp_path / "run.json")
+    assert info["started"] == started
+    assert [session["host"]["torch_threads"] for session in info["resumed"]] == [2]
+
+
+def test_summary(tmp_path):
+    evaluation = Evaluation.of([Episode(0, 3.0, 50, True, 10), Episode(0, 1.0, 50, False, None)])
+    write_summary(tmp_path, steps=1000, wall_time_s=12.3456, episodes=20, evaluation=evaluation)
+    summary = read_json(tmp_path / "summary.json")
+    assert summary["success_rate"] == 0.5
+    assert summary["success_interval"] == pytest.approx([0.0945, 0.9055], abs=1e-4)
+    del summary["success_interval"]
+    assert summary == {
+        "steps": 1000,
+        "wall_time_s": 12.346,
+        "episodes": 20,
+        "success_rate": 0.5,
+        "mean_return": 2.0,
+        "mean_length": 50.0,
+        "steps_to_success": 10.0,
+        "evaluated_episodes": 2,
+    }
+
+
+# ---------------------------------------------------------------------------------------------- tables
+
+
+def test_a_table_grows_and_widens(tmp_path):
+    path = tmp_path / "metrics.csv"
+    table = CsvTable(path)
+    table.append({"steps": 1, "a": 1.5})
+    table.append({"steps": 2, "a": None})
+    table.append({"steps": 3, "a": 2.5, "b": 7})
+    table.append({"steps": 4})
+    assert path.read_text() == "steps,a,b\n1,1.5,\n2,,\n3,2.5,7\n4,,\n"
+
+
+def test_a_table_is_continued(tmp_path):
+    path = tmp_path / "metrics.csv"
+    CsvTable(path).append({"steps": 1, "a": 1})
+    CsvTable(path).append({"a": 2, "steps": 2})
+    assert path.read_text() == "steps,a\n1,1\n2,2\n"
+
+
+def test_later_rows_and_a_torn_line_are_cut_off(tmp_path):
+    path = tmp_path / "metrics.csv"
+    path.write_text("steps,a\n1,1\n2,2\n3,3\n4,")
+    table = CsvTable(path)
+    table.keep(lambda row: int(row["steps"]) <= 2)
+    table.append({"steps": 3, "a": 9})
+    assert path.read_text() == "steps,a\n1,1\n2,2\n3,9\n"
+
+
+def test_a_table_with_nothing_left_keeps_its_columns(tmp_path):
+    path = tmp_path / "metrics.csv"
+    path.write_text("steps,a\n1,1\n")
+    table = CsvTable(path)
+    table.keep(lambda row: False)
+    table.append({"steps": 3, "a": 9})
+    assert path.read_text() == "steps,a\n3,9\n"
