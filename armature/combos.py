@@ -72,40 +72,43 @@ def _register_rows() -> None:
     The arguments are starting points for robot arms with episodes of about 50 control steps; what a class is not given
     here keeps the class's own default.
     """
-    off_policy = {"learning_rate": 1e-3, "gamma": 0.95, "batch_size": 256, "learning_starts": 1000}
+    networks = {"policy_kwargs": {"net_arch": [128, 128]}}
+    off_policy = {
+        **{"learning_rate": 1e-3, "gamma": 0.95, "batch_size": 256, "buffer_size": 300_000, "learning_starts": 1000},
+        "gradient_steps": 8,  # an update for two transitions of the usual sixteen environments
+        **networks,
+    }
+    # Dense rewards are at most 1 a step: SB3's first entropy coefficient of 1 would drown them for ten thousand steps.
+    entropy = {**off_policy, "ent_coef": "auto_0.02"}
     noisy = {**off_policy, "action_noise": {"type": "normal", "std": 0.1}}
     on_policy = {"gamma": 0.95}
+    ppo = {**on_policy, "n_steps": 64, "batch_size": 256, "learning_rate": 1e-3}
     contrib, sbx = "sb3-contrib", "sbx-rl"
 
     def add(algo: str, framework: str, algo_class: str, kwargs: Mapping[str, Any], **columns: Any) -> None:
         register(algo, framework, Combo(algo_class, kwargs=MappingProxyType(dict(kwargs)), **columns))
 
-    add(
-        "ppo",
-        "pytorch",
-        "stable_baselines3:PPO",
-        {**on_policy, "n_steps": 256, "batch_size": 256, "learning_rate": 1e-3},
-    )
+    add("ppo", "pytorch", "stable_baselines3:PPO", ppo)
     add("a2c", "pytorch", "stable_baselines3:A2C", {**on_policy, "n_steps": 8})
-    add("sac", "pytorch", "stable_baselines3:SAC", off_policy, actions="box", hindsight=True)
-    add("her", "pytorch", "stable_baselines3:SAC", off_policy, actions="box", hindsight=True, replay_buffer="her")
+    add("sac", "pytorch", "stable_baselines3:SAC", entropy, actions="box", hindsight=True)
+    add("her", "pytorch", "stable_baselines3:SAC", entropy, actions="box", hindsight=True, replay_buffer="her")
     add("td3", "pytorch", "stable_baselines3:TD3", noisy, actions="box", hindsight=True)
     add("ddpg", "pytorch", "stable_baselines3:DDPG", noisy, actions="box", hindsight=True)
     add("dqn", "pytorch", "stable_baselines3:DQN", off_policy, actions="discrete", hindsight=True)
-    add("tqc", "pytorch", "sb3_contrib:TQC", off_policy, actions="box", hindsight=True, package=contrib)
-    add("crossq", "pytorch", "sb3_contrib:CrossQ", off_policy, actions="box", dict_observations=False, package=contrib)
+    add("tqc", "pytorch", "sb3_contrib:TQC", entropy, actions="box", hindsight=True, package=contrib)
+    add("crossq", "pytorch", "sb3_contrib:CrossQ", entropy, actions="box", dict_observations=False, package=contrib)
     add("qrdqn", "pytorch", "sb3_contrib:QRDQN", off_policy, actions="discrete", hindsight=True, package=contrib)
-    add("trpo", "pytorch", "sb3_contrib:TRPO", {**on_policy, "n_steps": 256}, package=contrib)
+    add("trpo", "pytorch", "sb3_contrib:TRPO", {**on_policy, "n_steps": 64}, package=contrib)
     add("ars", "pytorch", "sb3_contrib:ARS", {}, dict_observations=False, package=contrib)
     add("ppo_lstm", "pytorch", "sb3_contrib:RecurrentPPO", on_policy, recurrent=True, package=contrib)
 
     jax = {"package": sbx, "install": "armature[jax]"}
-    add("ppo", "jax", "sbx:PPO", {**on_policy, "n_steps": 256, "batch_size": 256}, dict_observations=False, **jax)
-    add("sac", "jax", "sbx:SAC", off_policy, actions="box", hindsight=True, **jax)
+    add("ppo", "jax", "sbx:PPO", ppo, dict_observations=False, **jax)
+    add("sac", "jax", "sbx:SAC", entropy, actions="box", hindsight=True, **jax)
     add("td3", "jax", "sbx:TD3", noisy, actions="box", hindsight=True, **jax)
     add("ddpg", "jax", "sbx:DDPG", noisy, actions="box", dict_observations=False, **jax)
-    add("tqc", "jax", "sbx:TQC", off_policy, actions="box", hindsight=True, **jax)
-    add("crossq", "jax", "sbx:CrossQ", off_policy, actions="box", hindsight=True, **jax)
+    add("tqc", "jax", "sbx:TQC", entropy, actions="box", hindsight=True, **jax)
+    add("crossq", "jax", "sbx:CrossQ", entropy, actions="box", hindsight=True, **jax)
 
 
 _register_rows()

@@ -142,7 +142,7 @@ class Config(_Strict):
     """Whether an episode ends at its first success."""
     env_kwargs: JsonObject = key({}, "environment")
     """Further keyword arguments for the environment's constructor."""
-    num_envs: int = key(8, "environment", ge=1, le=1024)
+    num_envs: int = key(16, "environment", ge=1, le=1024)
     """Environments that run side by side."""
     vec_env: Literal["dummy", "subproc"] = key("dummy", "environment")
     """"dummy" runs them in turn in this process, "subproc" each in a process of its own."""
@@ -166,12 +166,12 @@ class Config(_Strict):
     pretrained_model: Text | None = key(None, "algorithm")
     """Run or model folder whose weights training starts from."""
 
-    steps: int = key(30_000, "training", ge=1, le=_COUNT)
+    steps: int = key(8000, "training", ge=1, le=_COUNT)
     """Environment steps to train, over all environments."""
     log_freq: int = key(1000, "training", ge=0, le=_COUNT)
     """Environment steps between lines of metrics; 0 switches them off."""
 
-    eval_freq: int = key(5000, "evaluation", ge=0, le=_COUNT)
+    eval_freq: int = key(1000, "evaluation", ge=0, le=_COUNT)
     """Environment steps between evaluations; 0 switches them off."""
     eval_episodes: int = key(20, "evaluation", ge=1, le=100_000)
     """Episodes of an evaluation during training."""

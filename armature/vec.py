@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import signal
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -170,10 +169,12 @@ class EnvMaker:
     stream: Stream
     index: int
     render_mode: str | None
+    in_worker: bool
+    """Whether the process that calls it is there for this environment alone."""
 
     def __call__(self) -> gymnasium.Env[Any, Any]:
         """Make the environment; in a worker process, prepare the process first."""
-        if multiprocessing.parent_process() is not None:
+        if self.in_worker:
             import torch
 
             # Ctrl-C reaches the whole process group; the parent decides what it means.
@@ -216,10 +217,11 @@ class EpisodeLog(VecEnvWrapper):
 
 def make_vec_env(config: Config, stream: Stream, n_envs: int, render_mode: str | None = None) -> VecEnv:
     """Make `n_envs` environments, in this process or in one process each (`vec_env`: `dummy` or `subproc`)."""
+    apart = config.vec_env == "subproc"
     makers: list[Callable[[], gymnasium.Env[Any, Any]]] = [
-        EnvMaker(config, stream, index, render_mode) for index in range(n_envs)
+        EnvMaker(config, stream, index, render_mode, apart) for index in range(n_envs)
     ]
-    env = SubprocVecEnv(makers) if config.vec_env == "subproc" else DummyVecEnv(makers)
+    env = SubprocVecEnv(makers) if apart else DummyVecEnv(makers)
     return EpisodeLog(env) if stream == "train" else env
 
 

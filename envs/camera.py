@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 import numpy as np
-import pybullet as p
+from armature.envs.engine import p
 from armature.envs.simulation import Simulation, Vector
 
 WAITING, REACHED = (0.95, 0.75, 0.1, 0.8), (0.2, 0.8, 0.3, 0.8)

@@ -13,8 +13,7 @@ import sys
 from collections.abc import Sequence
 
 import numpy as np
-import pybullet as p
-import pybullet_data
+from armature.envs.engine import p, pybullet_data
 
 from armature.errors import ArmatureError
 

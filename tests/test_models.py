@@ -427,6 +427,7 @@ def test_infos_of_hindsight_come_back(make_config, train):
     row = old.infos[7, 1]
     assert new.infos[7, 1]["facts"]["distance"] == row["facts"]["distance"]
     assert new.infos[7, 1]["is_success"] == row["is_success"]
+    assert new.infos[7, 1]["more"] == {}
     assert "terminal_observation" not in new.infos[19, 0]
     fresh.replay_buffer.sample(32)
 

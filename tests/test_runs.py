@@ -213,3 +213,13 @@ def test_a_table_with_nothing_left_keeps_its_columns(tmp_path):
     table.keep(lambda row: False)
     table.append({"steps": 3, "a": 9})
     assert path.read_text() == "steps,a\n3,9\n"
+
+
+def test_light_modules_stay_light():
+    """The command line uses them before it is known whether anything will be trained."""
+    modules = "armature.checkpoints, armature.runs, armature.evaluation, armature.plots, armature.recording"
+    code = f"import sys; sys.path.insert(0, {str(ROOT)!r}); import {modules}; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert not {"torch", "stable_baselines3", "gymnasium", "matplotlib", "imageio", "pybullet"} & set(
+        done.stdout.split()
+    )

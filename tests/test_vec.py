@@ -133,7 +133,7 @@ def test_foreign_environments_take_kwargs_and_a_time_limit():
 
 def test_robot_keys_reach_the_robot_environment():
     load_plugins()
-    config = Config(robot_action="joint_delta", reward="sparse", max_episode_steps=9, task_type="push")
+    config = Config(robot_action="joint_delta", reward="sparse", max_episode_steps=9, task_type="pick_and_place")
     env = make_env(config, "train", 0)
     assert isinstance(env.observation_space, spaces.Box)
     assert env.action_space.shape == (8,)

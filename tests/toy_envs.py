@@ -45,6 +45,7 @@ class Point(gymnasium.Env):
             "is_success": distance < RADIUS,
             "reward_terms": {"distance": -distance},
             "facts": {"distance": distance},
+            "more": {},
         }
         reward = float(self.compute_reward(self.position, self.goal, info))
         return self._observe(), reward, False, self.steps >= self.max_episode_steps, info

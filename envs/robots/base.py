@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import pybullet as p
+from armature.envs.engine import p
 from armature.envs.simulation import Simulation, Vector
 
 from armature.registry import Table
