@@ -150,8 +150,8 @@ def use_threads(config: Config) -> int:
     """Set the number of torch threads and return it.
 
     One, unless the config says otherwise: networks of this size gain little from a second thread, and lose everything
-    when the machine is busy with something else, since threads of one operation wait for each other by spinning. Numbers
-    depend on it in their last bits, so it is recorded in run.json.
+    when the machine is busy with something else, since threads of one operation wait for each other by spinning.
+    Numbers depend on it in their last bits, so it is recorded in run.json.
     """
     import torch
 

@@ -11,7 +11,7 @@ from armature.errors import ConfigError
 
 
 class Expert:
-    """Takes the actions that the environments' own scripted expert would take; raises `ConfigError` if there is none."""
+    """Takes the actions of the environments' own scripted expert; raises `ConfigError` if there is none."""
 
     def __init__(self, env: VecEnv) -> None:
         self.env = env

@@ -5,12 +5,12 @@ python benchmarks/experts.py
 
 from __future__ import annotations
 
-import armature.envs  # noqa: F401, registers the environments
 import gymnasium
 import numpy as np
 import report
 from tqdm import tqdm
 
+import armature.envs  # noqa: F401, registers the environments
 from armature.evaluation import wilson_interval
 from armature.registry import robot_actions, robots, tasks
 

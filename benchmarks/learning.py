@@ -1,4 +1,4 @@
-"""How long a configuration takes to a skill: runs train.py for several seeds, one after the other, and draws the curves.
+"""How long a configuration takes to a skill: runs train.py for several seeds in turn and draws the curves.
 
     python benchmarks/learning.py reach.json --seeds 0 1 2
     python benchmarks/learning.py push.json --seeds 0 1 2 --bar 0.9

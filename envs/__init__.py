@@ -32,7 +32,7 @@ def _register_ids() -> list[str]:
     def camel(name: str) -> str:
         return "".join(word.capitalize() for word in name.split("_"))
 
-    ids = {f"{NAMESPACE}RobotEnv-v1": {}}
+    ids: dict[str, dict[str, str]] = {f"{NAMESPACE}RobotEnv-v1": {}}
     ids |= {
         f"{NAMESPACE}{camel(robot)}{camel(task)}-v1": {"robot": robot, "task": task}
         for robot in robots

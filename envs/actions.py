@@ -9,6 +9,7 @@ from abc import ABC, abstractmethod
 from typing import ClassVar
 
 import numpy as np
+
 from armature.envs.robots.base import Robot, RobotState
 from armature.envs.simulation import Vector
 from armature.envs.workspaces.base import Workspace

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 
 import numpy as np
+
 from armature.envs.engine import p
 from armature.envs.simulation import Simulation, Vector
 
@@ -25,7 +26,7 @@ class Camera:
     def __init__(self, simulation: Simulation, goal_radius: float, width: int = 480, height: int = 360) -> None:
         self.simulation, self.width, self.height = simulation, width, height
         self.marker = simulation.add_marker(goal_radius, WAITING)
-        target, distance, yaw, pitch = (-0.12, 0.0, 0.12), 1.15, 52, -24
+        target, distance, yaw, pitch = (-0.2, 0.0, 0.2), 1.4, 52, -22
         self._view = p.computeViewMatrixFromYawPitchRoll(target, distance, yaw, pitch, 0, 2)
         self._projection = p.computeProjectionMatrixFOV(48, width / height, 0.05, 6)
         self._next_frame = time.monotonic()

@@ -1,27 +1,24 @@
-"""PyBullet, imported without the line about its build that it prints on standard output."""
+"""PyBullet, imported without the line about its build that it prints."""
 
 from __future__ import annotations
 
-import ctypes
+import importlib
 import os
 
 
-def _without_output(module: str) -> None:
-    """Import a module while the process's standard output, C's included, leads nowhere."""
-    flush = ctypes.CDLL(None).fflush if os.name == "posix" else lambda _: None
-    kept, nowhere = os.dup(1), os.open(os.devnull, os.O_WRONLY)
-    flush(None)
-    os.dup2(nowhere, 1)
+def _import_silently(module: str) -> None:
+    """Import a module while the process's standard error, as C code sees it, leads nowhere."""
+    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
     try:
-        __import__(module)
-        flush(None)  # C keeps what it printed until later, unless told
+        importlib.import_module(module)
     finally:
-        os.dup2(kept, 1)
+        os.dup2(kept, 2)
         os.close(kept)
         os.close(nowhere)
 
 
-_without_output("pybullet")
+_import_silently("pybullet")
 
 import pybullet as p  # noqa: E402
 import pybullet_data  # noqa: E402

@@ -31,8 +31,8 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
-from armature.envs.robots.base import RobotState
 
+from armature.envs.robots.base import RobotState
 from armature.errors import ConfigError
 from armature.registry import Table
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Any
 
 import gymnasium
 import numpy as np
+from gymnasium import spaces
+
 from armature.envs.actions import ActionMode
 from armature.envs.camera import Camera
 from armature.envs.observations import GOAL_PARTS, ObjectState, Observation, Snapshot
@@ -15,8 +17,6 @@ from armature.envs.robots.base import Robot, RobotDescription
 from armature.envs.simulation import Simulation
 from armature.envs.tasks.base import Task
 from armature.envs.workspaces.base import Workspace
-from gymnasium import spaces
-
 from armature.errors import ConfigError
 from armature.registry import resolve, robot_actions, robots, tasks, workspaces
 
@@ -62,7 +62,7 @@ class RobotEnv(gymnasium.Env[ObsType, np.ndarray]):
         simulation: settings of `armature.envs.simulation.Simulation`.
     """
 
-    metadata: ClassVar[dict[str, Any]] = {"render_modes": ["rgb_array", "human"], "render_fps": 20}
+    metadata = {"render_modes": ["rgb_array", "human"], "render_fps": 20}
 
     def __init__(
         self,
@@ -105,6 +105,8 @@ class RobotEnv(gymnasium.Env[ObsType, np.ndarray]):
         self.action_mode = mode_class(self.robot, self.workspace, gripper=self.task.uses_gripper)
         self.start_width = self.robot.max_width if self.task.uses_gripper else 0.0
         self.camera = Camera(self.simulation, self.task.success_distance) if render_mode else None
+        self._steps = 0
+        self._first_success: int | None = None
         self._begin_episode(np.random.default_rng(0))
         self.action_space = spaces.Box(-1.0, 1.0, (self.action_mode.size,), np.float32)
         self.observation_space = _space_like(self.observation.of(self.now))
@@ -196,7 +198,7 @@ class RobotEnv(gymnasium.Env[ObsType, np.ndarray]):
         self.robot.hold(self.start_width)
         self.simulation.detect_collisions()
         self._steps = 0
-        self._first_success: int | None = None
+        self._first_success = None
         self.now = self._observe(np.zeros(self.action_mode.size))
 
     def _observe(self, action: np.ndarray) -> Snapshot:

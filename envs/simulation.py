@@ -13,8 +13,8 @@ import sys
 from collections.abc import Sequence
 
 import numpy as np
-from armature.envs.engine import p, pybullet_data
 
+from armature.envs.engine import p, pybullet_data
 from armature.errors import ArmatureError
 
 Vector = Sequence[float] | np.ndarray

@@ -5,10 +5,10 @@ import warnings
 import gymnasium
 import numpy as np
 import pytest
-from armature.envs import ENV_IDS
 from gymnasium.utils.env_checker import check_env as gymnasium_check
 from stable_baselines3.common.env_checker import check_env as sb3_check
 
+from armature.envs import ENV_IDS
 from armature.errors import ConfigError, UnknownNameError
 from armature.registry import robot_actions, tasks
 

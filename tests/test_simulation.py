@@ -9,8 +9,8 @@ import numpy as np
 import psutil
 import pybullet as p
 import pytest
-from armature.envs.simulation import Simulation, check_display
 
+from armature.envs.simulation import Simulation, check_display
 from armature.errors import ArmatureError
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+
 from armature.envs.engine import p
 from armature.envs.simulation import Simulation, Vector
-
 from armature.registry import Table
 
 

@@ -8,8 +8,8 @@ from dataclasses import MISSING, dataclass, field, fields
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import numpy as np
-from armature.envs.rewards import Facts, merged_weights
 
+from armature.envs.rewards import Facts, merged_weights
 from armature.errors import ConfigError, UnknownNameError
 
 if TYPE_CHECKING:  # a task's parameters are checked without loading PyBullet

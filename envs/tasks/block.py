@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
 from armature.envs.tasks.base import Task, parameter
 
 if TYPE_CHECKING:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+
 from armature.envs.rewards import Facts, tracking
 from armature.envs.tasks.base import Layout, Waypoint, parameter
 from armature.envs.tasks.block import BlockTask
@@ -19,8 +20,8 @@ class PickAndPlace(BlockTask):
     """Grasp a block and bring it to a point, most often in the air.
 
     ## Goal
-    Block and goal are drawn uniformly from a square of `area` metres; a share `on_table` of the goals lies on the table,
-    the others up to `max_height` metres above it.
+    Block and goal are drawn uniformly from a square of `area` metres; a share `on_table` of the goals lies on the
+    table, the others up to `max_height` metres above it.
 
     ## Success
     The block's centre is within `success_distance` of the goal.

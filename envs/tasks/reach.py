@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+
 from armature.envs.rewards import Facts, tracking
 from armature.envs.tasks.base import Layout, Task, Waypoint, parameter
 
