@@ -127,12 +127,13 @@ def train(config: Config, run: Path | None = None) -> int:
         print_banner(config, run, model, threads)
 
         # ---------------------------------------------------------------------------------------- learn
-        model.learn(
-            config.steps - model.num_timesteps,
-            CallbackList([evaluations, metrics, checkpoints, progress, stop]),
-            log_interval=None,  # metrics.csv takes the place of SB3's own tables
-            reset_num_timesteps=False,
-        )
+        with suppress(StopTraining):
+            model.learn(
+                config.steps - model.num_timesteps,
+                CallbackList([evaluations, metrics, checkpoints, progress, stop]),
+                log_interval=None,  # metrics.csv takes the place of SB3's own tables
+                reset_num_timesteps=False,
+            )
         checkpoints.save()
         if stop.signal_number is not None:
             print(f"\nStopped by a signal, and saved. Go on with: python train.py --resume {run}")
