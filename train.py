@@ -16,6 +16,7 @@ from __future__ import annotations
 import logging
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -97,6 +98,7 @@ def train(config: Config, run: Path | None = None) -> int:
         MetricsCallback,
         ProgressCallback,
         StopOnSignal,
+        StopTraining,
     )
     from armature.models import load_pretrained, make_model, save_model
     from armature.vec import make_vec_env, normalized
@@ -174,7 +176,7 @@ def restore(model: Any, run: Path, config: Config, checkpoints: CheckpointCallba
 def print_banner(config: Config, run: Path, model: Any, threads: int) -> None:
     """Say what is about to happen."""
     known = versions()
-    packages = ("armature", "stable_baselines3", "torch", "pybullet", "gymnasium")
+    packages = ("armature", "stable-baselines3", "torch", "pybullet", "gymnasium")
     robot = f"{config.robot}, {config.robot_action}, on {config.workspace}"
     general = config.env_name == GENERAL_ENV
     rows = {
