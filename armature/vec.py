@@ -113,9 +113,9 @@ def _combo(config: Config) -> Combo:
 
 def _make(config: Config, render_mode: str | None) -> gymnasium.Env[Any, Any]:
     if not config.env_name.startswith(NAMESPACE):
-        return gymnasium.make(
-            config.env_name, max_episode_steps=config.max_episode_steps, render_mode=render_mode, **config.env_kwargs
-        )
+        # Left out rather than None: some environments take None for a render mode they do not have.
+        look = {} if render_mode is None else {"render_mode": render_mode}
+        return gymnasium.make(config.env_name, max_episode_steps=config.max_episode_steps, **look, **config.env_kwargs)
     # A shorthand such as armature/PandaPush-v1 fixes some keys; the others come from the config.
     kwargs = {**_robot_arguments(config), **config.env_kwargs, **gymnasium.spec(config.env_name).kwargs}
     return gymnasium.make(config.env_name, render_mode=render_mode, disable_env_checker=True, **kwargs)
@@ -277,5 +277,6 @@ def normalized(vec_env: VecEnv, training: bool = True) -> VecNormalize:
     keys = [key for key, part in named.items() if isinstance(part, spaces.Box) and not is_image_space(part)]
     if not keys:
         raise ConfigError(f"normalize: there is nothing to normalise in observations {space}. Leave it out.")
+    # With SB3's epsilon of 1e-8 the jitter of a number that hardly ever changes is blown up to the clip.
     norm_keys = keys if isinstance(space, spaces.Dict) else None
-    return VecNormalize(vec_env, training=training, norm_reward=False, clip_obs=10.0, norm_obs_keys=norm_keys)
+    return VecNormalize(vec_env, training=training, norm_reward=False, epsilon=1e-4, norm_obs_keys=norm_keys)

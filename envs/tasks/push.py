@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from armature.envs.rewards import Facts, tracking
+from armature.envs.rewards import Facts, closing_in, tracking
 from armature.envs.tasks.base import Layout, Waypoint, parameter
 from armature.envs.tasks.block import BlockTask
 
@@ -29,7 +29,7 @@ class Push(BlockTask):
     | term | weight | in [0, 1] |
     | --- | --- | --- |
     | `behind` | 1.5 | 1 - tanh(distance from end effector to the place from which to push / 0.2 m) |
-    | `goal` | 2 | 1 - tanh(distance from block to goal / 0.2 m) |
+    | `goal` | 2 | mean of 1 - tanh(distance from block to goal / scale) for the scales 0.2 m and 0.05 m |
     | `success` | 1.5 | 1 on success |
 
     ## Version
@@ -56,7 +56,7 @@ class Push(BlockTask):
         """Return tracking of the place to push from, and of the goal."""
         return {
             "behind": tracking(self.distance(facts["ee_position"], self.behind(achieved, desired)), 0.2),
-            "goal": tracking(self.distance(achieved, desired), 0.2),
+            "goal": closing_in(self.distance(achieved, desired)),
         }
 
     def behind(self, achieved: np.ndarray, desired: np.ndarray) -> np.ndarray:
