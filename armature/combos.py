@@ -102,7 +102,7 @@ def _register_rows() -> None:
     add("ars", "pytorch", "sb3_contrib:ARS", {}, dict_observations=False, package=contrib)
     add("ppo_lstm", "pytorch", "sb3_contrib:RecurrentPPO", on_policy, recurrent=True, package=contrib)
 
-    jax = {"package": sbx, "install": "armature[jax]"}
+    jax = {"package": sbx, "install": "sbx-rl"}
     add("ppo", "jax", "sbx:PPO", ppo, dict_observations=False, **jax)
     add("sac", "jax", "sbx:SAC", entropy, actions="box", hindsight=True, **jax)
     add("td3", "jax", "sbx:TD3", noisy, actions="box", hindsight=True, **jax)

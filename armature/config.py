@@ -114,7 +114,7 @@ class Config(_Strict):
     device: str = key("cpu", "run", pattern=r"^(cpu|auto|cuda(:\d{1,2})?)$")
     """Where networks live; "auto" takes a GPU if there is one, yet small networks are faster on the CPU."""
     torch_threads: int | None = key(None, "run", ge=1, le=256)
-    """Threads of one torch operation; null chooses for the size of the networks and the machine."""
+    """Threads of one torch operation; null takes one, which is best for small networks and on busy machines."""
     plugins: list[Text] = key([], "run")
     """Modules or .py files to import first; they register algorithms, robots, tasks or environments."""
 

@@ -173,7 +173,10 @@ def _entries(config: Config) -> Iterator[_Entry]:
     filled = {"algo_kwargs": _algo_entries, "task_kwargs": _task_entries, "reward_weights": _weight_entries}
     keys = schema.keys(Config)
     for name, value in config.model_dump(exclude=set(config.idle_keys)).items():
-        if name in filled:
+        if name == "policy_kwargs":
+            row = installed_row(config.algo, config.train_framework)
+            yield _Entry(name, keys[name].meaning, {**row.kwargs.get(name, {}), **value})
+        elif name in filled:
             yield _Entry(name, keys[name].meaning, inner=filled[name](config))
         elif name in keys:
             yield _Entry(name, _comment(keys[name]), value)
@@ -190,6 +193,7 @@ def _comment(key: schema.Key) -> str:
 def _algo_entries(config: Config) -> list[_Entry]:
     row = installed_row(config.algo, config.train_framework)
     chosen = {**row.kwargs, **config.algo_kwargs}
+    chosen.pop("policy_kwargs", None)  # a key of its own
     known = hyperparameters(resolve(row.algo_class))
     defaults = {name: _json_default(item) for name, item in known.items() if not name.endswith(("_class", "_fn"))}
     values = {**{name: value for name, value in defaults.items() if _is_json(value)}, **chosen}

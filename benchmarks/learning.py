@@ -3,8 +3,8 @@
     python benchmarks/learning.py reach.json --seeds 0 1 2
     python benchmarks/learning.py push.json --seeds 0 1 2 --bar 0.9
 
-Seconds are wall clock from the start of the process, evaluations and imports included. The success rate is that of a
-separate process, `test.py`, over 100 new episodes.
+Seconds are wall clock of training, the evaluations on the way included. The success rate is that of a separate process,
+`test.py`, over 100 new episodes. Runs stay in `--logdir`; one that is finished there is not trained again.
 """
 
 from __future__ import annotations
@@ -14,8 +14,6 @@ import csv
 import json
 import subprocess
 import sys
-import tempfile
-import time
 from pathlib import Path
 from typing import Any
 
@@ -25,35 +23,25 @@ from matplotlib.figure import Figure
 
 
 def train(config: str, seed: int, logdir: Path, flags: list[str]) -> dict[str, Any]:
-    """Train once in a process of its own; return what it took and what came of it."""
-    name = f"{Path(config).stem}_{seed}"
-    command = [sys.executable, str(report.ROOT / "train.py"), "--config", config, f"--seed={seed}"]
-    started = time.monotonic()
-    subprocess.run([*command, f"--logdir={logdir}", f"--run_name={name}", *flags], check=True)
-    seconds = time.monotonic() - started
-    figures = logdir / f"{name}.json"
-    replay = [sys.executable, str(report.ROOT / "test.py"), f"--model={logdir / name}", f"--json={figures}"]
-    subprocess.run([*replay, "--episodes=100"], check=True)
-    found = json.loads(figures.read_text())
-    summary = json.loads((logdir / name / "summary.json").read_text())
-    with (logdir / name / "evaluations.csv").open(newline="") as file:
+    """Train in a process of its own, unless that was done already; return what it took and what came of it."""
+    run = logdir / f"{Path(config).stem}_{seed}"
+    if not (run / "summary.json").is_file():
+        command = [sys.executable, str(report.ROOT / "train.py"), "--config", config, f"--seed={seed}"]
+        subprocess.run([*command, f"--logdir={logdir}", f"--run_name={run.name}", *flags], check=True)
+    figures = run / "replay.json"
+    replay = [sys.executable, str(report.ROOT / "test.py"), f"--model={run}", f"--json={figures}", "--episodes=100"]
+    subprocess.run(replay, check=True)
+    found, summary = (json.loads(file.read_text()) for file in (figures, run / "summary.json"))
+    with (run / "evaluations.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
-    curve = [
-        {
-            "steps": int(row["steps"]),
-            "seconds": clock(logdir / name, int(row["steps"])),
-            "success": float(row["success_rate"]),
-        }
-        for row in rows
-    ]
+    points = [(int(row["steps"]), float(row["success_rate"])) for row in rows]
     return {
         "seed": seed,
-        "seconds_from_process_start": round(seconds, 1),
-        "seconds_of_training": round(summary["wall_time_s"], 1),
+        "seconds": round(summary["wall_time_s"], 1),
         "steps": summary["steps"],
         "success_rate": found["success_rate"],
         "success_interval": found["success_interval"],
-        "curve": curve,
+        "curve": [{"steps": steps, "seconds": clock(run, steps), "success": rate} for steps, rate in points],
     }
 
 
@@ -99,14 +87,14 @@ def main() -> None:
     parser.add_argument("config")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--bar", type=float, default=0.95, help="success rate whose time is reported (0.95)")
+    parser.add_argument("--logdir", type=Path, default=report.ROOT / "trained_models/benchmarks")
     args, flags = parser.parse_known_args()
     name = Path(args.config).stem
-    with tempfile.TemporaryDirectory() as logdir:
-        runs = [train(args.config, seed, Path(logdir), flags) for seed in args.seeds]
+    runs = [train(args.config, seed, args.logdir, flags) for seed in args.seeds]
     for run in runs:
         run["first_evaluation_at_bar"] = reached(run["curve"], args.bar)
         print(
-            f"seed {run['seed']}: {run['success_rate']:.0%} after {run['seconds_from_process_start']:.0f} s, "
+            f"seed {run['seed']}: {run['success_rate']:.0%} after {run['seconds']:.0f} s, "
             f"bar first seen at {run['first_evaluation_at_bar']}"
         )
     report.RESULTS.mkdir(exist_ok=True)

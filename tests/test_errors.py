@@ -186,7 +186,7 @@ def test_a_missing_package_is_named_with_its_command(folder, capsys, monkeypatch
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     message = run(["--algo=sac", "--train_framework=jax"], capsys)
     assert "sbx-rl" in message
-    assert 'pip install "armature[jax]"' in message
+    assert 'pip install "sbx-rl"' in message
 
 
 def test_an_existing_file_is_not_overwritten(folder, capsys):

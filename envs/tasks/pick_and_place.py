@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from armature.envs.rewards import Facts, closing_in, tracking
+from armature.envs.rewards import Facts, tracking
 from armature.envs.tasks.base import Layout, Waypoint, parameter
 from armature.envs.tasks.block import BlockTask
 
@@ -31,7 +31,7 @@ class PickAndPlace(BlockTask):
     | --- | --- | --- |
     | `reach` | 1 | 1 - tanh(distance from end effector to block / 0.2 m) |
     | `grasp` | 1 | 1 while all fingers touch the block |
-    | `goal` | 2 | as in push, while grasped or on success |
+    | `goal` | 2 | 1 - tanh(distance from block to goal / 0.2 m), while grasped or on success |
     | `success` | 1 | 1 on success |
 
     ## Version
@@ -59,7 +59,7 @@ class PickAndPlace(BlockTask):
         return {
             "reach": tracking(self.distance(facts["ee_position"], achieved), 0.2),
             "grasp": facts["grasped"],
-            "goal": held * closing_in(distance),
+            "goal": held * tracking(distance, 0.2),
         }
 
     def expert(self, now: Snapshot, max_width: float) -> Waypoint:
