@@ -75,7 +75,7 @@ def _register_rows() -> None:
     networks = {"policy_kwargs": {"net_arch": [128, 128]}}
     off_policy = {
         **{"learning_rate": 1e-3, "gamma": 0.95, "batch_size": 256, "buffer_size": 300_000, "learning_starts": 1000},
-        "gradient_steps": 8,  # an update for two transitions of the usual sixteen environments
+        "gradient_steps": 4,  # an update for four transitions of the usual sixteen environments
         **networks,
     }
     # Dense rewards are at most 1 a step: SB3's first entropy coefficient of 1 would drown them for ten thousand steps.
