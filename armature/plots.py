@@ -37,7 +37,7 @@ def plot_learning_curve(run: Path) -> Path:
     figure.suptitle(run.name)
     path = run / "plots" / "learning_curve.png"
     path.parent.mkdir(exist_ok=True)
-    figure.savefig(path, dpi=150)
+    figure.savefig(path, dpi=110)
     return path
 
 
