@@ -147,11 +147,11 @@ def test_a_created_config_describes_the_same_run(algo, tmp_path):
     write_new(tmp_path / "new.json", create_config(config))
     loaded = Config.load(tmp_path / "new.json")
     loaded.check()
-    filled = {"algo_kwargs", "task_kwargs", "reward_weights"}
+    filled = {"algo_kwargs", "policy_kwargs", "task_kwargs", "reward_weights"}
     assert loaded.model_dump(exclude=filled) == config.model_dump(exclude=filled)
     row = implemented_combos[algo]["pytorch"]
     check_algo_kwargs(resolve(row.algo_class), loaded.algo_kwargs)
-    assert row.kwargs.items() <= loaded.algo_kwargs.items()
+    assert row.kwargs.items() <= {**loaded.algo_kwargs, "policy_kwargs": loaded.policy_kwargs}.items()
     push = resolve(tasks["push"])
     assert loaded.task_kwargs == {name: default for name, (default, _) in push.parameters().items()} | {"area": 0.1}
     assert loaded.reward_weights == push.reward_terms

@@ -17,7 +17,6 @@ import torch
 import armature
 from armature import train
 from armature.checkpoints import verify
-from armature.combos import implemented_combos
 from armature.config import Config, shipped_configs
 
 ROOT = Path(armature.__file__).parent.parent
@@ -195,18 +194,6 @@ def test_a_pretrained_model_is_where_training_starts(tmp_path):
 def test_every_shipped_configuration_is_sound(name, capsys):
     assert train.main(["--config", name, "--dry-run"]) == 0
     assert "file" in capsys.readouterr().out
-
-
-@pytest.mark.parametrize("algo", [algo for algo, rows in implemented_combos.items() if "pytorch" in rows])
-def test_a_created_configuration_describes_the_same_run(algo, tmp_path, capsys):
-    file = tmp_path / "mine.json"
-    assert train.main([f"--create-config={file}", f"--algo={algo}", "--task_type=push", "--seed=7"]) == 0
-    assert train.main([f"--create-config={file}"]) == 2, "an existing file is never overwritten"
-    assert train.main(["--config", str(file), "--dry-run"]) == 0
-    config = Config.load(file)
-    row = implemented_combos[algo]["pytorch"]
-    assert (config.algo, config.task_type, config.seed) == (algo, "push", 7)
-    assert {**config.algo_kwargs, "policy_kwargs": config.policy_kwargs}.items() >= row.kwargs.items()
 
 
 def test_the_default_run_is_configs_reach():
