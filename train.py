@@ -184,7 +184,7 @@ def print_banner(config: Config, run: Path, model: Any, threads: int) -> None:
         "algorithm": f"{config.algo} ({type(model).__name__}, {config.train_framework}), {type(model.policy).__name__}",
         "robot": robot if general else config.env_name,
         "task": f"{config.task_type}, {config.reward} reward" if general else "-",
-        "device": f"{config.device}, {threads} torch threads, {config.num_envs} environments ({config.vec_env})",
+        "device": f"{config.device}, torch threads: {threads}, environments: {config.num_envs} ({config.vec_env})",
         "seed": config.seed,
         "steps": f"{config.steps:,}" + (f", {model.num_timesteps:,} of them done" if model.num_timesteps else ""),
         "run folder": run,

@@ -1,5 +1,6 @@
 """Bare clone, editable installation and wheel: the same one import name, the same files."""
 
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -22,6 +23,8 @@ def wheel(tmp_path_factory):
     source, dist = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("dist")
     if (ROOT / ".git").exists():
         run("git", "clone", "-q", ROOT, source, cwd=ROOT)
+    else:
+        shutil.copytree(ROOT, source, dirs_exist_ok=True, ignore=shutil.ignore_patterns("trained_models", "build"))
     run(sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "-w", dist, source, cwd=dist)
     return next(dist.glob("*.whl"))
 
