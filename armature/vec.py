@@ -114,7 +114,7 @@ def _combo(config: Config) -> Combo:
 def _make(config: Config, render_mode: str | None) -> gymnasium.Env[Any, Any]:
     if not config.env_name.startswith(NAMESPACE):
         # Left out rather than None: some environments take None for a render mode they do not have.
-        look = {} if render_mode is None else {"render_mode": render_mode}
+        look: dict[str, Any] = {} if render_mode is None else {"render_mode": render_mode}
         return gymnasium.make(config.env_name, max_episode_steps=config.max_episode_steps, **look, **config.env_kwargs)
     # A shorthand such as armature/PandaPush-v1 fixes some keys; the others come from the config.
     kwargs = {**_robot_arguments(config), **config.env_kwargs, **gymnasium.spec(config.env_name).kwargs}
