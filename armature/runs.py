@@ -156,7 +156,7 @@ def write_run_info(run: Path, config: Config, torch_threads: int) -> None:
         "versions": versions(),
         "plugins": {name: _plugin_version(name) for name in config.plugins},
         "host": {
-            "platform": platform.platform(),
+            "platform": platform.system(),
             "machine": platform.machine(),
             "cpus": os.cpu_count(),
             "torch_threads": torch_threads,
