@@ -74,8 +74,10 @@ def test_arguments_of_base_classes_count():
 
 @pytest.mark.parametrize("algo", INSTALLED)
 def test_our_own_rows_are_right(algo):
-    """Every row's arguments pass the check that a config's pass."""
-    check_algo_kwargs(resolve(INSTALLED[algo].algo_class), INSTALLED[algo].kwargs)
+    """Every row's arguments pass the checks that a config's pass."""
+    row, cls = INSTALLED[algo], resolve(INSTALLED[algo].algo_class)
+    check_algo_kwargs(cls, {name: value for name, value in row.kwargs.items() if name != "policy_kwargs"})
+    check_policy_kwargs(cls, row.policy, row.kwargs.get("policy_kwargs", {}))
 
 
 @pytest.mark.parametrize(
