@@ -39,7 +39,7 @@ RESUMABLE = {
     *("checkpoint_freq", "keep_checkpoints", "save_replay_buffer", "tensorboard"),
 }
 """Keys that may change when a run is resumed; another value of any other would make it another run."""
-FILMED_EPISODES = 5
+FILMED_EPISODES = 3
 """Episodes of a video that `record` asks for."""
 
 

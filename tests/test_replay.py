@@ -145,6 +145,6 @@ def test_a_window_without_a_display_is_an_error_and_no_crash(run):
 @pytest.mark.skipif(shutil.which("xvfb-run") is None, reason="needs Xvfb")
 def test_a_window_shows_the_robot_in_real_time(run):
     command = ["xvfb-run", "-a", sys.executable, str(ROOT / "test.py"), "--gui", "--episodes=1", f"--model={run}"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stderr
     assert "50.0 steps" in done.stdout

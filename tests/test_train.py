@@ -59,7 +59,7 @@ def process(*args, **kwargs):
 def test_a_run_leaves_everything_it_promises(tmp_path):
     """In a process of its own, from a folder that is not the checkout."""
     done = process("--steps=400", "--run_name=mine", "--record=gif", "--checkpoint_freq=200", *QUICK, cwd=tmp_path)
-    out, err = done.communicate(timeout=180)
+    out, err = done.communicate(timeout=600)
     assert done.returncode == 0, err
     run = tmp_path / "trained_models/mine"
     assert {name for name in FILES if not (run / name).is_file()} == set()
@@ -103,7 +103,7 @@ def test_a_signal_saves_and_the_run_can_go_on(number, status, tmp_path):
         assert going.poll() is None, going.communicate()[1]
         time.sleep(0.1)
     going.send_signal(number)
-    out, err = going.communicate(timeout=60)
+    out, err = going.communicate(timeout=600)
     assert going.returncode == status, err
     assert f"python train.py --resume {Path('trained_models/mine')}" in out
     assert "Traceback" not in err
@@ -157,9 +157,9 @@ def test_one_process_a_run_folder(tmp_path):
         assert going.poll() is None, going.communicate()[1]
         time.sleep(0.1)
     other = process("--resume", str(run), cwd=tmp_path)
-    _, err = other.communicate(timeout=60)
+    _, err = other.communicate(timeout=600)
     going.terminate()
-    going.communicate(timeout=60)
+    going.communicate(timeout=600)
     assert other.returncode == 3, err
     assert "is in use by process" in err
 
