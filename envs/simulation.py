@@ -163,7 +163,8 @@ def check_display() -> None:
     if sys.platform.startswith("linux") and not os.environ.get("DISPLAY"):
         raise ArmatureError(f"cannot open a window: the environment variable DISPLAY is not set. {remedy}")
     probe = "import pybullet as p; p.disconnect(p.connect(p.GUI))"
-    done = subprocess.run([sys.executable, "-c", probe], capture_output=True, timeout=60, check=False)
-    if done.returncode != 0:
+    try:
+        subprocess.run([sys.executable, "-c", probe], capture_output=True, timeout=60, check=True)
+    except (subprocess.CalledProcessError, subprocess.TimeoutExpired):
         display = os.environ.get("DISPLAY", "")
-        raise ArmatureError(f"cannot open a window on display {display!r}. {remedy}")
+        raise ArmatureError(f"cannot open a window on display {display!r}. {remedy}") from None

@@ -298,7 +298,7 @@ def test_workers_leave_ctrl_c_to_their_parent(make_config):
     assert process.stdout.readline() == "ready\n"
     time.sleep(0.5)
     os.killpg(process.pid, signal.SIGINT)
-    _, errors = process.communicate(timeout=30)
+    _, errors = process.communicate(timeout=300)
     assert process.returncode == 130, errors
     assert "Traceback" not in errors
 
