@@ -8,10 +8,8 @@ from __future__ import annotations
 
 import gymnasium
 
+from armature.config import GENERAL_ENV, NAMESPACE
 from armature.registry import robot_actions, robots, tasks, workspaces
-
-NAMESPACE = "armature/"
-"""The namespace of our Gymnasium ids; the robot keys of a config apply to these environments only."""
 
 robots.update(panda="armature.envs.robots.panda:PANDA")
 workspaces.update(table="armature.envs.workspaces.table:Table")
@@ -32,7 +30,7 @@ def _register_ids() -> list[str]:
     def camel(name: str) -> str:
         return "".join(word.capitalize() for word in name.split("_"))
 
-    ids: dict[str, dict[str, str]] = {f"{NAMESPACE}RobotEnv-v1": {}}
+    ids: dict[str, dict[str, str]] = {GENERAL_ENV: {}}
     ids |= {
         f"{NAMESPACE}{camel(robot)}{camel(task)}-v1": {"robot": robot, "task": task}
         for robot in robots

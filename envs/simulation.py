@@ -1,4 +1,4 @@
-"""One PyBullet world with human names for what it does. The only file that calls PyBullet's world functions.
+"""One PyBullet world with human names for what it does: bodies, time, contacts.
 
 Every call passes the client's id: PyBullet's default is client 0, so a forgotten id works with one environment and
 corrupts another with two. Time advances by calling `stepSimulation` as often as there are substeps, never by
