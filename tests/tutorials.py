@@ -1,9 +1,9 @@
 """Runs a tutorial as a reader does: every block of code, in the order shown, in a clean directory.
 
-    ```python title="my_algo.py"      is written to that file; so is ```json title="cfg.json"
-    ```bash                           is run; `python` is this interpreter, train.py and test.py lie in the directory
-    ```python                         is run as a script
-    ```text                           is for the reader alone
+```python title="my_algo.py"      is written to that file; so is ```json title="cfg.json"
+```bash                           is run; `python` is this interpreter, train.py and test.py lie in the directory
+```python                         is run as a script
+```text                           is for the reader alone
 """
 
 from __future__ import annotations
