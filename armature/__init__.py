@@ -14,10 +14,13 @@ if (_checkout / "setup.py").is_file() and (_checkout / "envs").is_dir():
     __path__.append(str(_checkout))
 
 _HOMES = {
+    "Agent": "armature.agents",
     "ArmatureError": "armature.errors",
+    "BaseLoop": "armature.loops",
     "Combo": "armature.combos",
     "Config": "armature.config",
     "ConfigError": "armature.errors",
+    "DefaultLoop": "armature.loops",
     "Evaluation": "armature.evaluation",
     "Robot": "armature.envs.robots.base",
     "RobotEnv": "armature.envs.robot_env",

@@ -61,6 +61,8 @@ class AgentModel(BaseAlgorithm):
         super().__init__(
             BasePolicy, env, learning_rate=0.0, support_multi_env=True, seed=seed, verbose=verbose, device=device
         )
+        self.training_env = env
+        self._last_obs: Any = None
         self.set_random_seed(seed)
         self.agent = self._made(agent_class, parameters or {}, np.random.default_rng(seed))
         self.policy = self.agent
@@ -92,10 +94,10 @@ class AgentModel(BaseAlgorithm):
         merged = {**copy.deepcopy(cls.get_default_parameters()), **parameters}  # type: ignore[attr-defined]
         given = {"observation_space": self.observation_space, "action_space": self.action_space, "rng": rng}
         try:
-            agent = cls.__new__(cls)
+            agent: Any = object.__new__(cls)
             for name, value in {**given, "parameters": merged}.items():
                 setattr(agent, name, value)
-            agent.__init__(**({} if cls.__init__ is object.__init__ else copy.deepcopy(merged)))  # type: ignore[misc]
+            type(agent).__init__(agent, **({} if cls.__init__ is object.__init__ else copy.deepcopy(merged)))
         except ArmatureError:
             raise
         except Exception as error:
@@ -222,9 +224,7 @@ class AgentModel(BaseAlgorithm):
         if not self.replayable:
             log.warning("%s", self._nothing_saved())
         begins = reset_num_timesteps or self._last_obs is None
-        total, callback = self._setup_learn(
-            total_timesteps, callback, reset_num_timesteps, tb_log_name, progress_bar
-        )
+        total, callback = self._setup_learn(total_timesteps, callback, reset_num_timesteps, tb_log_name, progress_bar)
         if begins:
             self.episode_nums = self._episode_num + np.arange(self.n_envs)
             self._episode_num += self.n_envs
@@ -252,7 +252,7 @@ class AgentModel(BaseAlgorithm):
     def _get_torch_save_params(self) -> tuple[list[str], list[str]]:
         return [], []
 
-    def save(self, path: str | Path, exclude: Any = None, include: Any = None) -> None:
+    def save(self, path: Any, exclude: Any = None, include: Any = None) -> None:
         """Let the agent write its file, if it writes one."""
         if not hasattr(self.agent, "save"):
             return

@@ -28,7 +28,6 @@ class Agent(ABC):
     """The base of an agent. The four attributes are there before `__init__` runs, in agents of another base, too."""
 
     observation_space: spaces.Space[Any]
-    """What an observation looks like."""
     action_space: spaces.Space[Any]
     """What `act` must return; numbers beyond the bounds of a Box are clipped."""
     rng: np.random.Generator

@@ -117,7 +117,8 @@ def foreign_imports(config: Config) -> list[str]:
     """Return the modules and addresses a configuration names that are no part of an installed plugin."""
     from importlib.metadata import entry_points
 
-    places = config.model_dump(include={"algo", "policy", "policy_kwargs", "algo_kwargs", "task_kwargs", "env_kwargs"})
+    keys = {"algo", "loop", "policy", "policy_kwargs", "algo_kwargs", "task_kwargs", "env_kwargs"}
+    places = config.model_dump(include=keys)
     named = [*config.plugins, *(text for text in _texts(places) if _ADDRESS.fullmatch(text))]
     foreign = [name for name in dict.fromkeys(named) if not _HARMLESS.fullmatch(name)]
     installed = {point.module for point in entry_points(group="armature.algos")} if foreign else set()

@@ -20,7 +20,7 @@ class BaseLoop(ABC):
     """The base of a loop; `parameters` are the defaults, and over them what `loop_kwargs` say."""
 
     def __init__(self, model: AgentModel, **parameters: Any) -> None:
-        self.model, self.agent = model, model.agent
+        self.model, self.agent, self.env = model, model.agent, model.training_env
         self.parameters = {**self.get_default_parameters(), **parameters}
         self.running = True
         """False once somebody asked the training to stop."""
@@ -56,7 +56,7 @@ class BaseLoop(ABC):
         Where `random` is true for an environment, the action is drawn from the action space, and the agent memorizes
         the step without an update; it is not counted. Without `update` the agent memorizes only.
         """
-        model, env = self.model, self.model.env
+        model, env = self.model, self.env
         chance = np.zeros(env.num_envs, bool) if random is None else random
         self.callback.on_rollout_start()  # all there is has been learned from: the place for checkpoints
         before, numbers = model.split(model._last_obs), self.episode_nums.tolist()

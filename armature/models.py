@@ -25,13 +25,21 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.logger import Logger
 from stable_baselines3.common.vec_env import VecEnv
 
+from armature.agent_model import AgentModel
 from armature.checkpoints import MANIFEST, newest, read_json, settled, verify, write_folder, write_json
 from armature.checks import refuse_foreign_imports
 from armature.combos import Combo, implemented_combos
 from armature.config import NAMESPACE, Config
+from armature.doors import door
 from armature.errors import ConfigError, RunError, UnknownNameError
 from armature.evaluation import Evaluation
-from armature.hyperparameters import build_kwargs, build_policy_kwargs, hyperparameters
+from armature.hyperparameters import (
+    build_kwargs,
+    build_parameters,
+    build_policy_kwargs,
+    hyperparameters,
+    loop_class,
+)
 from armature.plugins import load_extensions
 from armature.policies import choose_policy
 from armature.registry import resolve
@@ -72,6 +80,8 @@ def make_model(
     """
     combo = implemented_combos[config.algo][config.train_framework]
     cls = resolve(algo_class)
+    if door(cls) == "agent":
+        return _make_agent(cls, kwargs, env, config)
     arguments = build_kwargs(kwargs, env)
     policy_kwargs = {**arguments.pop("policy_kwargs", {}), **config.policy_kwargs}
     if policy_kwargs:
@@ -83,6 +93,20 @@ def make_model(
     model = cls(_policy(cls, config.policy or policy, env, combo), env, **arguments)
     if isinstance(model, BaseAlgorithm):
         model.set_logger(Logger(None, []))  # without one, SB3 makes a folder for its log in /tmp
+    return model
+
+
+def _make_agent(cls: type, parameters: Mapping[str, Any], env: VecEnv, config: Config) -> AgentModel:
+    model = AgentModel(
+        cls,
+        env,
+        parameters=build_parameters(parameters),
+        seed=config.seed,
+        loop=loop_class(config.loop),
+        loop_kwargs=config.loop_kwargs,
+        device=config.device,
+    )
+    model.set_logger(Logger(None, []))
     return model
 
 
@@ -176,7 +200,7 @@ def _write(model: Any, folder: Path, config: Config, evaluation: Evaluation | No
         "config": config.model_dump(exclude=set(config.idle_keys)),
     }
     write_json(folder / "model.json", description)
-    model.save(folder / "model.zip")
+    model.save(folder / getattr(model, "file_name", "model.zip"))
     if arrays := jax_arrays(model):
         np.savez(folder / "weights.npz", **arrays)  # type: ignore[arg-type]
     if own_arrays:
@@ -263,8 +287,11 @@ def load_pretrained(model: Any, path: str | Path) -> None:
     """Start a fresh model from the weights, and the statistics, of a saved one; counters and optimizers stay fresh."""
     folder = find_model(path)
     verify(folder)
-    _check_spaces(model, _read_description(folder), folder)
+    description = _read_description(folder)
+    _check_spaces(model, description, folder)
     load_weights(model, folder, optimizers=False)
+    if hasattr(model, "load_file"):  # what it has learned may stand in its own state
+        _restore_own_state(model, folder, description)
     _restore_statistics(model, folder)
 
 
@@ -320,7 +347,8 @@ def _build_for_replay(env: VecEnv, config: Config) -> Any:
     """Build the config's model with the smallest replay buffer there is: a replay needs none."""
     algo_class, policy, kwargs = implemented_combos[config.algo][config.train_framework]
     kwargs = {**kwargs, **config.algo_kwargs}
-    if _accepts(resolve(algo_class), "buffer_size"):
+    cls = resolve(algo_class)
+    if door(cls) != "agent" and _accepts(cls, "buffer_size"):
         kwargs["buffer_size"] = env.num_envs
     return make_model(algo_class, policy, kwargs, env, config)
 

@@ -33,7 +33,7 @@ UNREAD = {"data", "_stable_baselines3_version", "system_info.txt"}
 """Members of a model.zip that we have no use for."""
 
 
-def load_weights(model: BaseAlgorithm, folder: Path, optimizers: bool) -> None:
+def load_weights(model: Any, folder: Path, optimizers: bool) -> None:
     """Copy the weights of a model folder into a model; raise `RunError`, with the model unchanged, if they do not fit.
 
     Args:
@@ -41,7 +41,9 @@ def load_weights(model: BaseAlgorithm, folder: Path, optimizers: bool) -> None:
         folder: a verified model folder.
         optimizers: whether the optimizers' moments are restored too, to go on training.
     """
-    if model._get_torch_save_params()[0]:
+    if hasattr(model, "load_file"):
+        model.load_file(folder / model.file_name)
+    elif model._get_torch_save_params()[0]:
         _load_torch(model, folder / "model.zip", optimizers)
     else:
         _load_jax(model, folder / "weights.npz", optimizers)
@@ -164,9 +166,9 @@ def _checked_moments(loaded: Any, optimizer: torch.optim.Optimizer, where: str) 
 def jax_arrays(model: BaseAlgorithm) -> Arrays:
     """Return every array of an SBX model by its path, such as `policy.actor_state/params/params/Dense_0/kernel`.
 
-    Empty for algorithms that keep their weights in torch.
+    Empty for algorithms that keep their weights in torch, or in a file of their own.
     """
-    if model._get_torch_save_params()[0]:
+    if model._get_torch_save_params()[0] or hasattr(model, "load_file"):
         return {}
     return {path: np.asarray(leaf) for path, leaf in _jax_leaves(model).items()}
 

@@ -1,0 +1,100 @@
+"""An agent in numpy alone: the cross-entropy method on a linear policy.
+
+    python train.py --algo examples/cem_agent.py:CemAgent --steps 150000 --eval_freq 15000
+
+Every episode tries one candidate, drawn from a normal distribution over the policy's weights. When `population`
+episodes are finished, the distribution moves to the mean and the spread of the `elites` with the highest returns; some
+noise is added to the spread, lest it shrinks too early (Szita and Lorincz, "Learning Tetris Using the Noisy
+Cross-Entropy Method", Neural Computation 18, 2006).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from armature import Agent
+
+
+class CemAgent(Agent):
+    """Acts with `tanh(weights @ [observation, 1])`, scaled to the bounds of the actions.
+
+    Args:
+        population: Episodes between two steps of the distribution.
+        elites: How many of them it moves to.
+        initial_std: Standard deviation of each weight at the start.
+        extra_std: Noise on the standard deviation, at the start.
+        extra_generations: Steps of the distribution after which there is no such noise any more.
+    """
+
+    @staticmethod
+    def get_default_parameters() -> dict[str, Any]:
+        """Return the parameters of the class's docstring."""
+        return {"population": 64, "elites": 16, "initial_std": 1.0, "extra_std": 0.3, "extra_generations": 30}
+
+    def __init__(self, **parameters: Any) -> None:
+        super().__init__(**parameters)
+        inputs = len(self._flat(self.observation_space.sample())) + 1
+        self.mean = np.zeros((*self.action_space.shape, inputs))
+        self.std = np.full_like(self.mean, self.parameters["initial_std"])
+        self.generation = 0
+        self.candidates: dict[int, np.ndarray] = {}  # of the episodes under way, by their number
+        self.returns: dict[int, float] = {}
+        self.finished: list[tuple[float, np.ndarray]] = []
+
+    def act(self, state: Any, episode_num: int, explore: bool = True) -> np.ndarray:
+        """Act as the episode's candidate does, or as the mean of the distribution where there is nothing to explore."""
+        weights = self._candidate(episode_num) if explore else self.mean
+        low, high = self.action_space.low, self.action_space.high
+        return low + (np.tanh(weights @ np.append(self._flat(state), 1.0)) + 1) / 2 * (high - low)
+
+    def _candidate(self, episode_num: int) -> np.ndarray:
+        if episode_num not in self.candidates:
+            self.candidates[episode_num] = self.rng.normal(self.mean, self.std)
+            self.returns[episode_num] = 0.0
+        return self.candidates[episode_num]
+
+    def memorize(self, last_ob: Any, action: Any, reward: float, done: bool, ob: Any, truncated: bool = False) -> None:
+        """Remember what `update` will ask for."""
+        self.reward, self.over = reward, done or truncated
+
+    def update(self, episode_num: int) -> None:
+        """Add up the return; at the end of a population move the distribution."""
+        self.returns[episode_num] += self.reward
+        if self.over:
+            self.finished.append((self.returns.pop(episode_num), self.candidates.pop(episode_num)))
+        if len(self.finished) == self.parameters["population"]:
+            self._move()
+
+    def _move(self) -> None:
+        self.finished.sort(key=lambda pair: pair[0], reverse=True)
+        best = np.array([weights for _, weights in self.finished[: self.parameters["elites"]]])
+        extra = self.parameters["extra_std"] * max(0.0, 1 - self.generation / self.parameters["extra_generations"])
+        self.mean, self.std = best.mean(axis=0), np.sqrt(best.var(axis=0) + extra**2)
+        self.generation += 1
+        self.finished = []
+
+    def metrics(self, episode_num: int) -> dict[str, float]:
+        """Return how far the search is."""
+        return {"generation": self.generation, "std": float(self.std.mean())}
+
+    def get_state(self) -> dict[str, Any]:
+        """Return the distribution, and what is known of the present population."""
+        return {
+            "mean": self.mean,
+            "std": self.std,
+            "generation": self.generation,
+            "finished_returns": np.array([total for total, _ in self.finished]),
+            "finished_weights": np.array([weights for _, weights in self.finished]),
+        }
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Go on from there. Episodes that were under way begin anew, and with them their candidates."""
+        self.mean, self.std, self.generation = state["mean"], state["std"], state["generation"]
+        self.finished = list(zip(state["finished_returns"].tolist(), state["finished_weights"], strict=True))
+
+    @staticmethod
+    def _flat(state: Any) -> np.ndarray:
+        parts = [state[name] for name in sorted(state)] if isinstance(state, dict) else [state]
+        return np.concatenate([np.ravel(part) for part in parts])
