@@ -95,9 +95,10 @@ class AgentModel(BaseAlgorithm):
         given = {"observation_space": self.observation_space, "action_space": self.action_space, "rng": rng}
         try:
             agent: Any = object.__new__(cls)
-            for name, value in {**given, "parameters": merged}.items():
+            for name, value in {**given, "parameters": copy.deepcopy(merged)}.items():
                 setattr(agent, name, value)
-            type(agent).__init__(agent, **({} if cls.__init__ is object.__init__ else copy.deepcopy(merged)))
+            if cls.__init__ is not object.__init__:  # type: ignore[misc]
+                agent.__init__(**copy.deepcopy(merged))  # type: ignore[misc]
         except ArmatureError:
             raise
         except Exception as error:
@@ -256,7 +257,7 @@ class AgentModel(BaseAlgorithm):
         """Let the agent write its file, if it writes one."""
         if not hasattr(self.agent, "save"):
             return
-        self._call("save", Path(path))
+        self._call("save", str(path))
         if not Path(path).exists():
             raise PluginError(
                 f"{self._named('save')} wrote nothing at {path}. Write there and nowhere else; numpy.save adds .npy to "
@@ -270,7 +271,7 @@ class AgentModel(BaseAlgorithm):
         if hasattr(self.agent, "load"):
             if not path.exists():
                 raise RunError(f"{path} is missing: it was saved by another agent.")
-            self._call("load", path)
+            self._call("load", str(path))
 
     def get_state(self) -> dict[str, Any]:
         """Return the agent's own state; raise `PluginError` if it is not arrays and JSON values by name."""

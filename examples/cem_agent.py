@@ -3,9 +3,10 @@
     python train.py --algo examples/cem_agent.py:CemAgent --steps 150000 --eval_freq 15000
 
 Every episode tries one candidate, drawn from a normal distribution over the policy's weights. When `population`
-episodes are finished, the distribution moves to the mean and the spread of the `elites` with the highest returns; some
-noise is added to the spread, lest it shrinks too early (Szita and Lorincz, "Learning Tetris Using the Noisy
-Cross-Entropy Method", Neural Computation 18, 2006).
+episodes are finished, the distribution moves to the mean of the `elites` with the highest returns, and a little towards
+their spread: at once it would shrink too early, since a return depends on the goal that was drawn as well. Smoothed
+updates: de Boer, Kroese, Mannor and Rubinstein, "A Tutorial on the Cross-Entropy Method", Annals of Operations Research
+134, 2005, remark 3.4. Candidates come in pairs that are each other's mirror image, which evens out luck.
 """
 
 from __future__ import annotations
@@ -24,14 +25,13 @@ class CemAgent(Agent):
         population: Episodes between two steps of the distribution.
         elites: How many of them it moves to.
         initial_std: Standard deviation of each weight at the start.
-        extra_std: Noise on the standard deviation, at the start.
-        extra_generations: Steps of the distribution after which there is no such noise any more.
+        smoothing: Share of the elites' variance in the next one.
     """
 
     @staticmethod
     def get_default_parameters() -> dict[str, Any]:
         """Return the parameters of the class's docstring."""
-        return {"population": 64, "elites": 16, "initial_std": 1.0, "extra_std": 0.3, "extra_generations": 30}
+        return {"population": 64, "elites": 16, "initial_std": 0.5, "smoothing": 0.1}
 
     def __init__(self, **parameters: Any) -> None:
         super().__init__(**parameters)
@@ -39,6 +39,9 @@ class CemAgent(Agent):
         self.mean = np.zeros((*self.action_space.shape, inputs))
         self.std = np.full_like(self.mean, self.parameters["initial_std"])
         self.generation = 0
+        self.mirrored: np.ndarray | None = (
+            None  # how far the last candidate is off the mean, if the next one mirrors it
+        )
         self.candidates: dict[int, np.ndarray] = {}  # of the episodes under way, by their number
         self.returns: dict[int, float] = {}
         self.finished: list[tuple[float, np.ndarray]] = []
@@ -51,8 +54,9 @@ class CemAgent(Agent):
 
     def _candidate(self, episode_num: int) -> np.ndarray:
         if episode_num not in self.candidates:
-            self.candidates[episode_num] = self.rng.normal(self.mean, self.std)
-            self.returns[episode_num] = 0.0
+            offset = self.rng.normal(0.0, self.std) if self.mirrored is None else -self.mirrored
+            self.mirrored = offset if self.mirrored is None else None
+            self.candidates[episode_num], self.returns[episode_num] = self.mean + offset, 0.0
         return self.candidates[episode_num]
 
     def memorize(self, last_ob: Any, action: Any, reward: float, done: bool, ob: Any, truncated: bool = False) -> None:
@@ -70,8 +74,8 @@ class CemAgent(Agent):
     def _move(self) -> None:
         self.finished.sort(key=lambda pair: pair[0], reverse=True)
         best = np.array([weights for _, weights in self.finished[: self.parameters["elites"]]])
-        extra = self.parameters["extra_std"] * max(0.0, 1 - self.generation / self.parameters["extra_generations"])
-        self.mean, self.std = best.mean(axis=0), np.sqrt(best.var(axis=0) + extra**2)
+        share = self.parameters["smoothing"]
+        self.mean, self.std = best.mean(axis=0), np.sqrt((1 - share) * self.std**2 + share * best.var(axis=0))
         self.generation += 1
         self.finished = []
 
