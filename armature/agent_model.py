@@ -98,7 +98,7 @@ class AgentModel(BaseAlgorithm):
             for name, value in {**given, "parameters": copy.deepcopy(merged)}.items():
                 setattr(agent, name, value)
             if cls.__init__ is not object.__init__:  # type: ignore[misc]
-                agent.__init__(**copy.deepcopy(merged))  # type: ignore[misc]
+                agent.__init__(**copy.deepcopy(merged))
         except ArmatureError:
             raise
         except Exception as error:
@@ -154,9 +154,12 @@ class AgentModel(BaseAlgorithm):
 
     def _record_metrics(self, episode_num: int) -> None:
         found = self._call("metrics", episode_num) if hasattr(self.agent, "metrics") else {}
-        for name, value in found.items() if isinstance(found, Mapping) else [("", found)]:
-            if not isinstance(value, (int, float, np.number)):
-                raise PluginError(f"{self._named('metrics')} gives {short(found)}; return a dict of numbers by name.")
+        numbers = isinstance(found, Mapping) and all(
+            isinstance(item, (int, float, np.number)) for item in found.values()
+        )
+        if not numbers:
+            raise PluginError(f"{self._named('metrics')} gives {short(found)}; return a dict of numbers by name.")
+        for name, value in found.items():
             if math.isfinite(value):
                 self.logger.record(f"agent/{name}", float(value))
             elif name not in self._told:

@@ -192,7 +192,7 @@ def _check_agent(cls: type, config: Config) -> None:
     check_definition(cls, config.algo)
     if config.policy is not None or config.policy_kwargs:
         raise ConfigError(f"policy and policy_kwargs mean nothing to {cls.__name__}, which is an agent. Remove them.")
-    check_parameters("algo_kwargs", cls, config.algo_kwargs)
+    check_algo_kwargs(cls, config.algo_kwargs)
     check_parameters("loop_kwargs", loop_class(config.loop), config.loop_kwargs)
 
 
@@ -225,6 +225,8 @@ def build_parameters(values: Mapping[str, Any]) -> dict[str, Any]:
 
 def check_algo_kwargs(cls: type, values: Mapping[str, Any]) -> None:
     """Raise `ConfigError` for an argument that the algorithm class has not, or that cannot be right."""
+    if door(cls) == "agent":
+        return check_parameters("algo_kwargs", cls, values)
     known, takes_others = _arguments(cls)
     if not takes_others:
         _check_names("algo_kwargs", known, values)

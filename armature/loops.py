@@ -64,9 +64,8 @@ class BaseLoop(ABC):
             model.action_space.sample() if by_chance else model.act(state, number, explore=True)
             for state, number, by_chance in zip(before, numbers, chance, strict=True)
         ]
-        observations, rewards, dones, infos = env.step(np.stack([model.legal(action) for action in actions]))
-        model._last_obs = observations
-        for index, after in enumerate(model.split(observations)):
+        model._last_obs, rewards, dones, infos = env.step(np.stack([model.legal(action) for action in actions]))
+        for index, after in enumerate(model.split(model._last_obs)):
             ob = infos[index]["terminal_observation"] if dones[index] else after
             truncated = bool(infos[index].get("TimeLimit.truncated", False))
             done = bool(dones[index]) and not truncated

@@ -1,6 +1,6 @@
 """An agent in numpy alone: the cross-entropy method on a linear policy.
 
-    python train.py --algo examples/cem_agent.py:CemAgent --steps 150000 --eval_freq 15000
+    python train.py --algo examples/cem_agent.py:CemAgent --steps 200000 --eval_freq 20000
 
 Every episode tries one candidate, drawn from a normal distribution over the policy's weights. When `population`
 episodes are finished, the distribution moves to the mean of the `elites` with the highest returns, and a little towards
@@ -31,7 +31,7 @@ class CemAgent(Agent):
     @staticmethod
     def get_default_parameters() -> dict[str, Any]:
         """Return the parameters of the class's docstring."""
-        return {"population": 64, "elites": 16, "initial_std": 0.5, "smoothing": 0.1}
+        return {"population": 32, "elites": 16, "initial_std": 0.5, "smoothing": 0.1}
 
     def __init__(self, **parameters: Any) -> None:
         super().__init__(**parameters)
