@@ -154,7 +154,7 @@ def test_g17_g18_g19_g20_g21_an_agent_is_called_in_order_with_what_belongs_toget
 
 
 def test_g20_with_several_environments_the_order_holds_in_each():
-    """All act, all are stepped, then one after the other memorizes and updates; each episode has a number of its own."""
+    """All act, all are stepped, then one after the other memorizes and updates; each episode has its own number."""
     model = AgentModel(Recorder, clocks(2), seed=0)
     model.learn(12)
     calls = model.agent.calls
@@ -430,26 +430,36 @@ def test_an_agent_has_no_policy(agent_config, keys):
 
 
 class Forgetful(Scaled):
+    """Passes no parameters on."""
+
     def __init__(self, **parameters):
         super().__init__()
 
 
 class Refusing(Scaled):
+    """Takes one of its parameters only."""
+
     def __init__(self, gain):
         super().__init__(gain=gain)
 
 
 class Exploding(Scaled):
+    """Cannot be made."""
+
     def __init__(self, **parameters):
         raise RuntimeError("no fuel")
 
 
 class Saver(Recorder):
+    """Saves and cannot load."""
+
     def save(self, path):
         pass
 
 
 class Getter(Recorder):
+    """Gives a state and cannot take it back."""
+
     def get_state(self):
         return {}
 
@@ -471,21 +481,29 @@ def test_a_fault_in_construction_names_the_class(cls, message):
 
 
 class Failing(Scaled):
+    """Cannot learn."""
+
     def update(self, episode_num):
         return {}["weights"]
 
 
 class Wordy(Scaled):
+    """Measures in words."""
+
     def metrics(self, episode_num):
         return {"mood": "good"}
 
 
 class Lone(Scaled):
+    """Measures one thing without a name."""
+
     def metrics(self, episode_num):
         return 3.0
 
 
 class Broken(Scaled):
+    """Acts for another robot."""
+
     def act(self, state, episode_num, explore=True):
         return np.zeros(5)
 
@@ -506,26 +524,36 @@ def test_a_fault_in_training_names_class_and_method(agent_config, train, cls, st
 
 
 class Listing(Scaled):
+    """Has a state without names."""
+
     def get_state(self):
         return [self.scale]
 
 
 class Keeping(Scaled):
+    """Has a state whose keys JSON turns into text."""
+
     def get_state(self):
         return {"when": {1: 2}}
 
 
 class Objects(Scaled):
+    """Has a state that would have to be pickled."""
+
     def get_state(self):
         return {"scale": np.array([None])}
 
 
 class Losing(Scaled):
+    """Takes back half of its state."""
+
     def set_state(self, state):
         self.scale = state["scale"]
 
 
 class Nowhere(Writer):
+    """Saves beside the path."""
+
     def save(self, path):
         np.save(path, np.zeros(3))
 
