@@ -7,10 +7,10 @@ from pathlib import Path
 
 import commentjson
 import pytest
-from tutorials import run_tutorial
 
 from armature import test, train
 from armature.runs import CsvTable
+from tests.tutorials import run_tutorial
 
 ROOT = Path(__file__).parent.parent
 TOY = str(Path(__file__).with_name("toy_envs.py"))
@@ -37,13 +37,13 @@ class Steady:
 '''.replace('null_or("x")', "None")
 KEEPING = (
     THREE_METHODS
-    + '''
+    + """
     def get_state(self):
         return {}
 
     def set_state(self, state):
         pass
-'''
+"""
 )
 
 
