@@ -149,8 +149,8 @@ def test_g13_a_replay_can_be_watched_and_says_where_there_is_no_display(folder, 
     monkeypatch.delenv("DISPLAY", raising=False)
     replay = [sys.executable, str(ROOT / "test.py"), "--model=trained_models/mine", "--gui", "--episodes=1"]
     done = subprocess.run(replay, capture_output=True, text=True)
-    assert done.returncode == 2
-    assert "display" in done.stderr
+    assert done.returncode != 0
+    assert "Run without --gui (record a video instead" in done.stderr
 
 
 def test_the_tutorial_of_agents_and_loops(tmp_path):
