@@ -40,8 +40,12 @@ class AgentModel(BaseAlgorithm):
         loop: a class that derives from `BaseLoop`; None for `DefaultLoop`.
         loop_kwargs: the loop's parameters that differ from its defaults.
         verbose: as in SB3.
-        device: as in SB3; an agent's own networks live where it puts them.
+        device: as in SB3; networks of an agent live where it puts them.
     """
+
+    env: VecEnv
+    policy: Any
+    _last_obs: Any
 
     file_name = "agent.npz"
     """In a model folder, what the agent's own `save` writes. The suffix keeps `numpy.savez` from adding it."""
@@ -61,8 +65,6 @@ class AgentModel(BaseAlgorithm):
         super().__init__(
             BasePolicy, env, learning_rate=0.0, support_multi_env=True, seed=seed, verbose=verbose, device=device
         )
-        self.training_env = env
-        self._last_obs: Any = None
         self.set_random_seed(seed)
         self.agent = self._made(agent_class, parameters or {}, np.random.default_rng(seed))
         self.policy = self.agent

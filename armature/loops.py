@@ -20,7 +20,7 @@ class BaseLoop(ABC):
     """The base of a loop; `parameters` are the defaults, and over them what `loop_kwargs` say."""
 
     def __init__(self, model: AgentModel, **parameters: Any) -> None:
-        self.model, self.agent, self.env = model, model.agent, model.training_env
+        self.model, self.agent, self.env = model, model.agent, model.env
         self.parameters = {**self.get_default_parameters(), **parameters}
         self.running = True
         """False once somebody asked the training to stop."""

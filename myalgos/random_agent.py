@@ -8,10 +8,13 @@ from armature import Agent
 
 
 class RandomAgent(Agent):
-    """Draws actions uniformly from the action space, and learns nothing."""
+    """Draws actions uniformly from the action space, and learns nothing.
+
+    Its state is that of the space's random generator, which the run seeds.
+    """
 
     def act(self, state: Any, episode_num: int) -> Any:
-        """Return a random action; the space's generator is seeded by the run."""
+        """Return a random action."""
         return self.action_space.sample()
 
     def memorize(self, last_ob: Any, action: Any, reward: float, done: bool, ob: Any) -> None:
@@ -21,8 +24,9 @@ class RandomAgent(Agent):
         """Stay the same."""
 
     def get_state(self) -> dict[str, Any]:
-        """Return nothing: there is nothing to save."""
-        return {}
+        """Return what the next action depends on."""
+        return {"generator": self.action_space.np_random.bit_generator.state}
 
     def set_state(self, state: dict[str, Any]) -> None:
-        """Take nothing."""
+        """Go on with the same actions."""
+        self.action_space.np_random.bit_generator.state = state["generator"]

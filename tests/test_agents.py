@@ -622,13 +622,26 @@ def test_g5_agent_base_and_loops_are_small_enough_to_read():
 
 
 def test_g8_a_random_agent_is_shipped(make_config, train):
-    """It trains, and is replayed."""
+    """It trains, and a replay goes on with the same actions."""
     config = make_config("random")
     session = train(config)
     loaded = load_model(save_model(session.model, session.run / "final", config), allow_import=config.plugins)
-    actions, _ = loaded.predict(np.zeros((3, 4), np.float32))
+    actions, again = (model.predict(np.zeros((3, 4), np.float32))[0] for model in (session.model, loaded))
+    assert np.array_equal(actions, again)
     assert np.unique(actions).size == actions.size
     assert np.abs(actions).max() <= 1
+
+
+@pytest.mark.parametrize(
+    "keys", [{"env_name": "CartPole-v1"}, {"normalize": True}, {"env_name": "toy/Point-v0", "num_envs": 3}], ids=str
+)
+def test_agents_train_with_any_actions_and_observations(make_config, train, keys):
+    """Discrete actions, normalised observations, dicts."""
+    config = make_config("random", steps=100, **keys)
+    session = train(config)
+    assert session.model.num_timesteps in (100, 102)
+    loaded = load_model(session.run / "best", allow_import=config.plugins)
+    assert loaded.predict(session.model.env.reset())[0].shape[0] == config.num_envs
 
 
 def test_the_cross_entropy_agent_learns_the_toy_environment(make_config, train):
