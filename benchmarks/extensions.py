@@ -3,8 +3,8 @@
     pip install -e examples/trainer_plugin
     python benchmarks/extensions.py
 
-Three seeds each; success over 100 new episodes in a separate process. Runs stay in `--logdir`; one that is finished there
-is not trained again.
+Three seeds each; success over 100 new episodes in a separate process. Runs stay in `--logdir`; one that is finished
+there is not trained again.
 """
 
 from __future__ import annotations
