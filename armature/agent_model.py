@@ -7,7 +7,6 @@ import inspect
 import json
 import logging
 import math
-import traceback
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,7 @@ from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.utils import is_vectorized_observation
 from stable_baselines3.common.vec_env import VecEnv
 
-from armature.errors import ArmatureError, PluginError, RunError
+from armature.errors import PluginError, RunError
 from armature.loops import BaseLoop, DefaultLoop
 from armature.schema import short
 
@@ -95,16 +94,11 @@ class AgentModel(BaseAlgorithm):
         """Return the agent; its spaces, generator and parameters are there before its constructor runs."""
         merged = {**copy.deepcopy(cls.get_default_parameters()), **parameters}  # type: ignore[attr-defined]
         given = {"observation_space": self.observation_space, "action_space": self.action_space, "rng": rng}
-        try:
-            agent: Any = object.__new__(cls)
-            for name, value in {**given, "parameters": copy.deepcopy(merged)}.items():
-                setattr(agent, name, value)
-            if cls.__init__ is not object.__init__:  # type: ignore[misc]
-                agent.__init__(**copy.deepcopy(merged))
-        except ArmatureError:
-            raise
-        except Exception as error:
-            raise PluginError(f"agent {cls.__name__} cannot be made:\n{traceback.format_exc()}") from error
+        agent: Any = object.__new__(cls)
+        for name, value in {**given, "parameters": copy.deepcopy(merged)}.items():
+            setattr(agent, name, value)
+        if cls.__init__ is not object.__init__:  # type: ignore[misc]
+            agent.__init__(**copy.deepcopy(merged))
         if agent.parameters != merged:
             raise PluginError(
                 f"agent {cls.__name__} has other parameters than it was given: {short(agent.parameters)} in place of "
@@ -119,31 +113,20 @@ class AgentModel(BaseAlgorithm):
         parameters = inspect.signature(getattr(self.agent, method)).parameters.values()
         return any(item.name == keyword or item.kind == item.VAR_KEYWORD for item in parameters)
 
-    def _call(self, method: str, *args: Any, **keywords: Any) -> Any:
-        """Call a method of the agent; what it raises names the agent and keeps its traceback."""
-        try:
-            return getattr(self.agent, method)(*args, **keywords)
-        except ArmatureError:
-            raise
-        except Exception as error:
-            raise PluginError(f"{self._named(method)} failed:\n{traceback.format_exc()}") from error
-
     def _named(self, method: str) -> str:
         return f"{type(self.agent).__name__}.{method}"
 
     def act(self, state: Any, episode_num: int, explore: bool) -> Any:
         """Return what the agent would do in one environment."""
-        return self._call("act", state, episode_num, **({"explore": explore} if self._explores else {}))
+        return self.agent.act(state, episode_num, **({"explore": explore} if self._explores else {}))
 
     def memorize(self, last_ob: Any, action: Any, reward: float, done: bool, ob: Any, truncated: bool) -> None:
         """Let the agent take in a step."""
-        self._call(
-            "memorize", last_ob, action, reward, done, ob, **({"truncated": truncated} if self._sees_cuts else {})
-        )
+        self.agent.memorize(last_ob, action, reward, done, ob, **({"truncated": truncated} if self._sees_cuts else {}))
 
     def update(self, episode_num: int) -> None:
         """Let the agent learn."""
-        self._call("update", episode_num)
+        self.agent.update(episode_num)
         self._n_updates += 1
 
     def end_episode(self, index: int, counts: bool) -> None:
@@ -155,7 +138,7 @@ class AgentModel(BaseAlgorithm):
         self._episode_num += 1
 
     def _record_metrics(self, episode_num: int) -> None:
-        found = self._call("metrics", episode_num) if hasattr(self.agent, "metrics") else {}
+        found = self.agent.metrics(episode_num) if hasattr(self.agent, "metrics") else {}
         numbers = isinstance(found, Mapping) and all(
             isinstance(item, (int, float, np.number)) for item in found.values()
         )
@@ -262,7 +245,7 @@ class AgentModel(BaseAlgorithm):
         """Let the agent write its file, if it writes one."""
         if not hasattr(self.agent, "save"):
             return
-        self._call("save", str(path))
+        self.agent.save(str(path))
         if not Path(path).exists():
             raise PluginError(
                 f"{self._named('save')} wrote nothing at {path}. Write there and nowhere else; numpy.save adds .npy to "
@@ -276,13 +259,13 @@ class AgentModel(BaseAlgorithm):
         if hasattr(self.agent, "load"):
             if not path.exists():
                 raise RunError(f"{path} is missing: it was saved by another agent.")
-            self._call("load", str(path))
+            self.agent.load(str(path))
 
     def get_state(self) -> dict[str, Any]:
         """Return the agent's own state; raise `PluginError` if it is not arrays and JSON values by name."""
         if not hasattr(self.agent, "get_state"):
             return {}
-        state = self._call("get_state")
+        state = self.agent.get_state()
         if not isinstance(state, Mapping):
             raise PluginError(f"{self._named('get_state')} returns {type(state).__name__}; return a dict by name.")
         for name, value in state.items():
@@ -298,7 +281,7 @@ class AgentModel(BaseAlgorithm):
         """Give the agent its state back; raise `PluginError` if it has another one afterwards."""
         if not hasattr(self.agent, "set_state"):
             return
-        self._call("set_state", copy.deepcopy(dict(state)))
+        self.agent.set_state(copy.deepcopy(dict(state)))
         now = self.get_state()
         lost = [name for name in {**state, **now} if not _same(state.get(name), now.get(name))]
         if lost:

@@ -436,20 +436,6 @@ class Forgetful(Scaled):
         super().__init__()
 
 
-class Refusing(Scaled):
-    """Takes one of its parameters only."""
-
-    def __init__(self, gain):
-        super().__init__(gain=gain)
-
-
-class Exploding(Scaled):
-    """Cannot be made."""
-
-    def __init__(self, **parameters):
-        raise RuntimeError("no fuel")
-
-
 class Saver(Recorder):
     """Saves and cannot load."""
 
@@ -466,8 +452,6 @@ class Getter(Recorder):
 
 MADE = [
     (Forgetful, "super().__init__(**parameters)"),
-    (Refusing, "unexpected keyword argument"),
-    (Exploding, "RuntimeError: no fuel"),
     (Saver, "has one of save and load. Give it both, or neither."),
     (Getter, "has one of get_state and set_state"),
 ]
@@ -478,13 +462,6 @@ def test_a_fault_in_construction_names_the_class(cls, message):
     with pytest.raises(PluginError, match=f"agent {cls.__name__}") as error:
         AgentModel(cls, clocks(), parameters={"gain": 0.75})
     assert message in str(error.value)
-
-
-class Failing(Scaled):
-    """Cannot learn."""
-
-    def update(self, episode_num):
-        return {}["weights"]
 
 
 class Wordy(Scaled):
@@ -509,7 +486,6 @@ class Broken(Scaled):
 
 
 DRIVEN = [
-    (Failing, r"Failing\.update failed", "KeyError: 'weights'"),
     (Wordy, r"Wordy\.metrics gives", "return a dict of numbers by name"),
     (Lone, r"Lone\.metrics gives", "return a dict of numbers by name"),
     (Broken, r"Broken\.act returns", "Box(-1.0, 1.0, (2,), float32)"),

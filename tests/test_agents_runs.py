@@ -136,6 +136,27 @@ def test_g16_what_is_wrong_is_told_before_anything_is_written(folder, capsys, fl
     assert not Path("trained_models").exists()
 
 
+FAULTS = {
+    "made": ("__init__", "(self):", "unexpected keyword argument 'speed'"),
+    "acting": ("act", "(self, state, episode_num):", "KeyError: 'lost'"),
+    "learning": ("update", "(self, episode_num):", "KeyError: 'lost'"),
+    "measuring": ("metrics", "(self, episode_num):", "KeyError: 'lost'"),
+    "saving": ("get_state", "(self):", "KeyError: 'lost'"),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_an_exception_of_an_agent_is_one_message_with_its_traceback(folder, capsys, fault):
+    method, arguments, message = FAULTS[fault]
+    text = KEEPING.replace("Steady", "Faulty") + f"\n    def {method}{arguments}\n        return {{}}['lost']\n"
+    (folder / "faulty.py").write_text(text, encoding="utf-8")
+    assert train.main(["--algo=faulty.py:Faulty", "--steps=200", *QUICK]) == 2
+    err = capsys.readouterr().err
+    assert message in err
+    assert "faulty_py:Faulty" in err
+    assert "--check-plugin" in err
+
+
 def test_g8_the_shipped_random_agent_runs_at_once(folder, capsys):
     assert train.main(["--algo=random", "--steps=100", *QUICK]) == 0
     assert "RandomAgent" in capsys.readouterr().out
@@ -153,7 +174,8 @@ def test_g13_a_replay_can_be_watched_and_says_where_there_is_no_display(folder, 
     assert "Run without --gui (record a video instead" in done.stderr
 
 
-def test_the_tutorial_of_agents_and_loops(tmp_path):
+@pytest.mark.slow
+def test_x16_the_tutorial_of_agents_and_loops(tmp_path):
     outputs = run_tutorial(ROOT / "docs/tutorials/agent_and_loop.md", tmp_path)
     assert any("see it with" in text for text in outputs)
 
