@@ -120,9 +120,10 @@ class AgentModel(BaseAlgorithm):
         """Return what the agent would do in one environment."""
         return self.agent.act(state, episode_num, **({"explore": explore} if self._explores else {}))
 
-    def memorize(self, last_ob: Any, action: Any, reward: float, done: bool, ob: Any, truncated: bool) -> None:
+    def memorize(self, last_ob: Any, action: Any, reward: Any, done: Any, ob: Any, truncated: bool) -> None:
         """Let the agent take in a step."""
-        self.agent.memorize(last_ob, action, reward, done, ob, **({"truncated": truncated} if self._sees_cuts else {}))
+        cut = {"truncated": truncated} if self._sees_cuts else {}
+        self.agent.memorize(last_ob, action, float(reward), bool(done), ob, **cut)
 
     def update(self, episode_num: int) -> None:
         """Let the agent learn."""

@@ -67,9 +67,8 @@ class BaseLoop(ABC):
         model._last_obs, rewards, dones, infos = env.step(np.stack([model.legal(action) for action in actions]))
         for index, after in enumerate(model.split(model._last_obs)):
             ob = infos[index]["terminal_observation"] if dones[index] else after
-            truncated = bool(infos[index].get("TimeLimit.truncated", False))
-            done = bool(dones[index]) and not truncated
-            model.memorize(before[index], actions[index], float(rewards[index]), done, ob, truncated)
+            cut = bool(infos[index].get("TimeLimit.truncated", False))
+            model.memorize(before[index], actions[index], rewards[index], dones[index] and not cut, ob, cut)
             if update and not chance[index]:
                 model.update(numbers[index])
             if dones[index]:
@@ -118,8 +117,9 @@ class DefaultLoop(BaseLoop):
 
     def __init__(self, model: AgentModel, **parameters: Any) -> None:
         super().__init__(model, **parameters)
-        if wrong := {name: value for name, value in self.parameters.items() if value < 0}:
-            raise ConfigError(f"loop_kwargs are {wrong}; allowed: numbers of at least 0.")
+        limits = {name: self.parameters[name] for name in DefaultLoop.get_default_parameters()}
+        if min(limits.values()) < 0:
+            raise ConfigError(f"loop_kwargs has a number below 0: {limits}. Allowed: numbers of at least 0.")
 
     @staticmethod
     def get_default_parameters() -> dict[str, Any]:
@@ -128,13 +128,13 @@ class DefaultLoop(BaseLoop):
 
     def train(self, total_steps: int) -> None:
         """Step all environments again and again."""
-        limits = {name: value or float("inf") for name, value in self.parameters.items()}
+        most = {name: value or float("inf") for name, value in self.parameters.items()}
         started = saved = time.monotonic()
-        while self.running and self.steps < total_steps and self.episodes < limits["max_episodes"]:
+        while self.running and self.steps < total_steps and self.episodes < most["max_episodes"]:
             self.step(random=self.episode_nums < self.parameters["random_episodes"])
             now = time.monotonic()
-            if now - started > limits["max_seconds"]:
+            if now - started > most["max_seconds"]:
                 break
-            if now - saved > limits["checkpoint_seconds"]:
+            if now - saved > most["checkpoint_seconds"]:
                 self.checkpoint()
                 saved = now

@@ -8,7 +8,7 @@ import pytest
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.vec_env import DummyVecEnv
 
-from armature import Agent, BaseLoop, Combo, ConfigError, load_model, register
+from armature import Agent, BaseLoop, Combo, ConfigError, DefaultLoop, load_model, register
 from armature.agent_model import AgentModel
 from armature.checks import foreign_imports
 from armature.config import Config
@@ -139,6 +139,15 @@ def test_time_can_be_limited(loop_config, train):
     assert 0 < session.model.num_timesteps < 10**9
 
 
+def test_a_loop_may_add_to_the_default_one(loop_config, train):
+    """Its own parameters may be anything."""
+    config = loop_config(loop=f"{__file__}:Greeting", loop_kwargs={"max_episodes": 2})
+    check_arguments(config)
+    session = train(config)
+    assert session.model.episodes == 2
+    assert session.model.loop.said == "hello"
+
+
 def test_checkpoints_can_come_by_the_clock(loop_config, train):
     config = loop_config(loop_kwargs={"checkpoint_seconds": 1e-6}, steps=6, checkpoint_freq=0)
     session = train(config)
@@ -163,7 +172,7 @@ def test_g11_a_wrong_parameter_of_the_loop_is_an_error(loop_config, kwargs, mess
 
 
 def test_a_negative_limit_is_an_error(loop_config, train):
-    with pytest.raises(ConfigError, match=r"max_seconds.*allowed: numbers of at least 0"):
+    with pytest.raises(ConfigError, match=r"max_seconds.*Allowed: numbers of at least 0"):
         train(loop_config(loop_kwargs={"max_seconds": -1.0}))
 
 
@@ -192,6 +201,18 @@ def test_g7_the_parameters_of_an_own_loop_are_written_into_a_configuration(loop_
 def test_a_loop_stands_among_the_imports_that_need_consent(loop_config):
     config = loop_config(own=True)
     assert config.loop in foreign_imports(config)
+
+
+class Greeting(DefaultLoop):
+    """Says something first."""
+
+    @staticmethod
+    def get_default_parameters():
+        return {**DefaultLoop.get_default_parameters(), "greeting": "hello", "shift": -1}
+
+    def train(self, total_steps):
+        self.said = self.parameters["greeting"]
+        super().train(total_steps)
 
 
 class Idle(BaseLoop):
