@@ -207,6 +207,8 @@ def restore(model: Any, run: Path, config: Config, checkpoints: CheckpointCallba
 
 def print_banner(config: Config, run: Path, model: Any, threads: int) -> None:
     """Say what is about to happen."""
+    from armature.drawing import draw_network
+
     known = versions()
     packages = ("armature", "stable-baselines3", "torch", "pybullet", "gymnasium")
     robot = f"{config.robot}, {config.robot_action}, on {config.workspace}"
@@ -220,6 +222,7 @@ def print_banner(config: Config, run: Path, model: Any, threads: int) -> None:
         "seed": config.seed,
         "steps": f"{config.steps:,}" + (f", {model.num_timesteps:,} of them done" if model.num_timesteps else ""),
         "run folder": run,
+        "network": draw_network(model).replace("\n", "\n" + 13 * " "),
     }
     print("\n".join(f"{name:>11}  {value}" for name, value in rows.items()), flush=True)
 

@@ -38,8 +38,29 @@ class SharedArch:
     """Shared layers before the LSTM; None if there is no LSTM."""
 
 
-def parse_shared(net_arch: Sequence[Any] | Mapping[str, Any], recurrent: bool = False) -> SharedArch:
+def is_mixed(net_arch: Any) -> bool:
+    """Return whether a list says more than sizes, and so can only mean shared layers."""
+    return isinstance(net_arch, list) and any(isinstance(item, Mapping) or item == LSTM for item in net_arch)
+
+
+def check_separate(net_arch: Any, keys: Sequence[str]) -> None:
+    """Raise `ConfigError` unless it is SB3's form: a list of sizes, or a dict of lists under these keys."""
+    if isinstance(net_arch, Mapping):
+        check_branches(PLACE, net_arch, keys)
+        if "qf" in keys and len(net_arch) < len(keys):  # SB3 takes a missing "pi" or "vf" for an empty list
+            raise ConfigError(f"{PLACE} is {short(dict(net_arch))}; it needs lists for both {' and '.join(keys)}.")
+        return
+    if not isinstance(net_arch, (list, tuple)):
+        branches = ", ".join(f'"{key}": [SIZES]' for key in keys)
+        raise ConfigError(f"{PLACE} is {short(net_arch)}; allowed: [SIZES] or {{{branches}}}.")
+    for index, size in enumerate(net_arch):
+        check_size(f"{PLACE}.{index}", size)
+
+
+def parse_shared(net_arch: Any, recurrent: bool = False) -> SharedArch:
     """Read the form with shared layers; raise `ConfigError` with the place of what is wrong in it."""
+    if not isinstance(net_arch, (list, tuple, Mapping)):
+        raise ConfigError(f"{PLACE} is {short(net_arch)}; allowed: {_FORM}.")
     items = [net_arch] if isinstance(net_arch, Mapping) else list(net_arch)
     end = next((index for index, item in enumerate(items) if isinstance(item, Mapping)), len(items))
     for index, item in enumerate(items[end + 1 :], end + 1):

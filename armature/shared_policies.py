@@ -26,6 +26,7 @@ from torch import nn
 
 from armature.errors import ConfigError
 from armature.net_arch import SharedArch, parse_shared
+from armature.policies import register_policy
 
 NetArch = list[Any] | dict[str, list[int]] | None
 
@@ -141,3 +142,7 @@ def without_outer_list(net_arch: Any) -> Any:
         if len(net_arch) == 1 and isinstance(net_arch, list) and isinstance(net_arch[0], Mapping)
         else net_arch
     )
+
+
+for _policy in (SharedMlpPolicy, SharedCnnPolicy, SharedMultiInputPolicy):
+    register_policy(_policy.__name__, _policy)
