@@ -104,9 +104,10 @@ def _is_list(module: Any) -> bool:
 
 
 def _facts(policy: Any) -> list[str]:
-    total = _count(policy.parameters()) if hasattr(policy, "parameters") else 0
-    if not total:  # no torch module, as the policies of jax rows
-        return []
+    import torch
+
+    if not isinstance(policy, torch.nn.Module) or not (total := _count(policy.parameters())):
+        return []  # of another framework
     facts = [f"{total:,} parameters"]
     activation = getattr(policy, "activation_fn", None)
     if isinstance(activation, type):

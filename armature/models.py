@@ -35,7 +35,7 @@ from armature.errors import ConfigError, PluginError, RunError, UnknownNameError
 from armature.evaluation import Evaluation
 from armature.hyperparameters import build_kwargs, build_policy_kwargs, hyperparameters
 from armature.plugins import load_extensions
-from armature.policies import check_features, choose_policy, find_policy, home, require_findable
+from armature.policies import check_features, check_observations, choose_policy, find_policy, home, require_findable
 from armature.registry import resolve
 from armature.replay import load_replay_buffer, save_replay_buffer
 from armature.runs import find_run
@@ -92,6 +92,7 @@ def _make(
     of_run = {"seed": config.seed, "device": config.device, "verbose": 0}
     arguments |= {name: value for name, value in of_run.items() if _accepts(cls, name)}
     policy = config.policy or policy or choose_policy(env.observation_space, combo)
+    check_observations(policy, env.observation_space)
     chosen = find_policy(cls, policy, policy_kwargs.get("net_arch"))
     model = cls(chosen, env, **arguments) if is_sb3(cls) else AlgorithmAdapter(cls, chosen, env, **arguments)
     check_features(model.policy)

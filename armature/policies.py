@@ -155,6 +155,17 @@ def home(cls: type) -> str:
     return where(cls) if cls.__module__.startswith("armature_file_") else _path(cls)
 
 
+def check_observations(policy: Any, space: spaces.Space[Any]) -> None:
+    """Raise `ConfigError` if a policy named after a kind of observations is to see another."""
+    from gymnasium import spaces
+
+    kind = policy.removeprefix("Shared") if isinstance(policy, str) else ""
+    dicts, image = isinstance(space, spaces.Dict), len(space.shape or ()) == 3
+    if kind in STOCK and (("MultiInput" in kind) != dicts or ("Cnn" in kind and not image)):
+        fitting = "MultiInput" if dicts else "Cnn or Mlp" if image else "Mlp"
+        raise ConfigError(f"policy is {policy!r}, and observations are {space}. Remove it, or use its {fitting} form.")
+
+
 def require_findable(policy: Any) -> None:
     """Raise `PluginError` for a policy class that a later process could not find again to load the model."""
     if not isinstance(policy, type):

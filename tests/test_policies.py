@@ -186,6 +186,20 @@ def test_b1_b26_the_observations_choose_and_a_mixed_list_chooses_the_shared_form
     assert model.predict(space.sample())[0].shape == (3,)
 
 
+@pytest.mark.parametrize(
+    ("policy", "space", "fitting"),
+    [
+        ("CnnPolicy", VECTOR, "Mlp form"),
+        ("MultiInputPolicy", VECTOR, "Mlp form"),
+        ("MlpPolicy", spaces.Dict({"a": VECTOR}), "MultiInput form"),
+        ("SharedMultiInputPolicy", IMAGE, "Cnn or Mlp form"),
+    ],
+)
+def test_a_policy_for_other_observations_is_refused(policy, space, fitting):
+    with pytest.raises(ConfigError, match=rf"policy is '{policy}'.*{fitting}"):
+        make_model(PPO, None, {}, SpacesOnly(space, MOVE, num_envs=1), Config(algo="ppo", policy=policy, num_envs=1))
+
+
 def test_b26_a_flat_list_keeps_the_meaning_of_the_policy_that_is_named():
     for named, parameters in ((None, 36_359), ("MlpPolicy", 36_359), ("SharedMlpPolicy", 18_439)):
         config = Config(algo="ppo", policy=named, policy_kwargs={"net_arch": [128, 128]}, num_envs=1)

@@ -6,6 +6,7 @@ import torch
 from gymnasium import spaces
 from stable_baselines3.common.torch_layers import NatureCNN
 
+from armature.combos import implemented_combos
 from armature.config import Config
 from armature.errors import ConfigError, PluginError
 from armature.hyperparameters import check_arguments
@@ -21,7 +22,8 @@ class Eyes(BaseFeaturesExtractor):
     def __init__(self, observation_space, features_dim: int = 8, really: int | None = None):
         super().__init__(observation_space, features_dim)
         size = int(torch.tensor(observation_space.shape).prod())
-        self.net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.BatchNorm1d(size), torch.nn.Linear(size, really or features_dim))
+        last = torch.nn.Linear(size, really or features_dim)
+        self.net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.BatchNorm1d(size), last)
 
     def forward(self, seen):
         self.seen = seen
@@ -43,8 +45,6 @@ def eyes(tmp_path):
 def make(space, algo="ppo", **policy_kwargs):
     config = Config(algo=algo, policy_kwargs=policy_kwargs, num_envs=1)
     check_arguments(config)
-    from armature.combos import implemented_combos
-
     algo_class, policy, kwargs = implemented_combos[algo]["pytorch"]
     return make_model(
         algo_class, policy, {**kwargs, "buffer_size": 10} if algo == "sac" else kwargs, env(space), config
