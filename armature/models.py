@@ -270,7 +270,7 @@ def load_model(
     load_extensions(config)
     env: VecEnv = SpacesOnly(*_spaces_of(description), num_envs=config.num_envs)
     policy = policy or _policy_of(config, description)
-    model = _build_for_replay(normalized(env, training=False) if config.normalize else env, config, policy)
+    model = build_for_replay(normalized(env, training=False) if config.normalize else env, config, policy)
     load_weights(model, folder, optimizers=False)
     _restore_own_state(model, folder, description)
     _restore_statistics(model, folder)
@@ -355,7 +355,7 @@ def _policy_of(config: Config, description: Mapping[str, Any]) -> Any:
         ) from error
 
 
-def _build_for_replay(env: VecEnv, config: Config, policy: Any) -> Any:
+def build_for_replay(env: VecEnv, config: Config, policy: Any) -> Any:
     """Build the config's model with the smallest replay buffer there is: a replay needs none."""
     algo_class, _, kwargs = implemented_combos[config.algo][config.train_framework]
     kwargs = {**kwargs, **config.algo_kwargs}

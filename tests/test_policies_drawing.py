@@ -1,5 +1,9 @@
 """The drawing of a network shows what is shared, what branches off, sizes, activation and the number of parameters."""
 
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 from gymnasium import spaces
@@ -8,10 +12,13 @@ from stable_baselines3 import A2C, DDPG, DQN, PPO, SAC, TD3
 from stable_baselines3.common.policies import ActorCriticPolicy
 from torch import nn
 
-import armature.shared_lstm_policies  # noqa: F401
+import armature.shared_lstm_policies
+from armature.config import Config
+from armature.describe import describe_network
 from armature.drawing import draw_network
 from armature.vec import SpacesOnly
 
+ROOT = Path(armature.__file__).parent.parent
 VECTOR, MOVE, CHOICE = spaces.Box(-1, 1, (10,)), spaces.Box(-1, 1, (3,)), spaces.Discrete(4)
 IMAGE = spaces.Box(0, 255, (3, 36, 36), np.uint8)
 
@@ -95,6 +102,24 @@ def test_b27_b40_images_and_parts_of_a_dict_are_drawn():
     )
     lines = drawn(PPO, "CnnPolicy", IMAGE, share_features_extractor=False).splitlines()
     assert [line.count("NatureCNN 512") for line in lines] == [1, 1, 0]
+
+
+@pytest.mark.parametrize("algo", ["ppo", "sac", "her", "td3", "dqn", "tqc", "ppo_lstm", "ars"])
+def test_b27_describing_an_algorithm_draws_its_network(algo):
+    first = describe_network(Config(algo=algo)).splitlines()[3]
+    start = (
+        "  observation (achieved_goal (3), desired_goal (3), observation (10))"
+        if algo == "her"
+        else "  observation (10)"
+    )
+    assert first.startswith(start)
+    assert first.endswith("action (3)" if algo != "dqn" else "action (one of 3)")
+
+
+def test_b27_the_command_line_draws_what_flags_make_of_it():
+    command = [sys.executable, "train.py", "--describe-algo", "ppo", "--policy_kwargs.net_arch", '[8, {"vf": [4]}]']
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert "observation (10) -> 8 -+-> action (3)" in done.stdout, done.stderr
 
 
 def test_a_linear_policy_is_drawn():
