@@ -21,7 +21,7 @@ from armature.discovery import installed_points
 from armature.doors import is_sb3
 from armature.errors import ConfigError
 from armature.hyperparameters import Hyperparameter, check_arguments, hyperparameters, policy_classes
-from armature.policies import with_shared
+from armature.policies import policies_of
 from armature.registry import resolve
 
 _WIDTH = 110
@@ -118,7 +118,7 @@ def describe_algo(name: str, framework: str = "pytorch") -> str:
     """Return what an algorithm is, what it can handle, and every hyperparameter. Imports its class."""
     row = installed_row(name, framework)
     cls = resolve(row.algo_class)
-    policies = ", ".join(with_shared(cls)) or ", ".join(map(_address, policy_classes(cls, row.policy)))
+    policies = ", ".join(policies_of(cls)) or ", ".join(map(_address, policy_classes(cls, row.policy)))
     facts = [
         ("class", _address(row.algo_class)),
         ("package", f"{row.package} {_version(row.package)}"),

@@ -83,6 +83,8 @@ def register_policy(name: str, cls: type) -> None:
 
 def policies_of(algorithm: type) -> dict[str, type]:
     """Return the policies that an algorithm knows by name."""
+    import armature.shared_lstm_policies  # noqa: F401  # registers our own: these, and the memoryless ones
+
     late = {name: cls for name, cls in _registered if fits(cls, algorithm)} if policy_base(algorithm) else {}
     return late | getattr(algorithm, "policy_aliases", {})
 
@@ -199,7 +201,7 @@ def find_policy(algorithm: type, policy: type | str, net_arch: Any = None) -> ty
     if isinstance(policy, str) and is_address(policy):
         with registering(policy.rpartition(":")[0], f"policy {policy!r} failed to load"):
             found = resolve(policy)
-    elif isinstance(policy, str) and (known := with_shared(algorithm)):
+    elif isinstance(policy, str) and (known := policies_of(algorithm)):
         name = policy
         if name in STOCK and name in known and is_mixed(net_arch):
             name = _shared_form(algorithm, name, net_arch, known)
@@ -212,13 +214,6 @@ def find_policy(algorithm: type, policy: type | str, net_arch: Any = None) -> ty
         _require_fit(found, algorithm)
         check_net_arch(algorithm, found, net_arch)
     return found
-
-
-def with_shared(algorithm: type) -> Mapping[str, type]:
-    """Return the policies that an algorithm knows by name, the Shared ones among them."""
-    import armature.shared_lstm_policies  # noqa: F401  # registers them, and the memoryless ones
-
-    return policies_of(algorithm)
 
 
 def _shared_form(algorithm: type, policy: str, net_arch: Any, known: Mapping[str, type]) -> str:
@@ -254,8 +249,12 @@ def _refuse_shared(algorithm: type) -> None:
 def branches_of(algorithm: type) -> tuple[str, str]:
     """Return the keys of a `net_arch` dict."""
     from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
+    from stable_baselines3.common.policies import ActorCriticPolicy
 
-    return ("pi", "vf") if issubclass(algorithm, OnPolicyAlgorithm) else ("pi", "qf")
+    on_policy = issubclass(algorithm, OnPolicyAlgorithm) or issubclass(
+        policy_base(algorithm) or object, ActorCriticPolicy
+    )
+    return ("pi", "vf") if on_policy else ("pi", "qf")
 
 
 def check_net_arch(algorithm: type, policy: type, net_arch: Any) -> None:

@@ -60,7 +60,7 @@ class Recurrent(RecurrentActorCriticPolicy):
 @pytest.fixture
 def names():
     """Forget what a test registered."""
-    policies.with_shared(PPO)
+    policies_of(PPO)
     before = {cls: dict(cls.policy_aliases) for cls in policies._algorithms()}
     registered = list(policies._registered)
     yield
@@ -365,6 +365,16 @@ def test_b19_what_an_address_names_must_be_a_policy(file):
     broken.write_text("raise RuntimeError('half written')\n")
     with pytest.raises(PluginError, match=r"failed to load(.|\n)*half written"):
         find_policy(PPO, f"{broken}:Policy")
+
+
+def test_b16_our_own_names_are_taken_from_the_start():
+    code = (
+        "from stable_baselines3.common.policies import ActorCriticPolicy\nfrom armature import register_policy\n"
+        "class Mine(ActorCriticPolicy): pass\nregister_policy('SharedMlpPolicy', Mine)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert "policy 'SharedMlpPolicy'" in done.stderr
+    assert "needs another name" in done.stderr
 
 
 def test_importing_the_function_loads_nothing_heavy():
