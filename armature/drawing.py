@@ -44,20 +44,25 @@ def _parts(policy: Any, action: str) -> tuple[list[str], list[Branch]]:
     if hasattr(policy, "mlp_extractor"):
         return _actor_critic(policy, action)
     if hasattr(policy, "actor") and hasattr(policy, "critic"):
-        actor, critic = policy.actor, policy.critic
-        first, *others = [net for name, net in critic.named_children() if "extractor" not in name]
-        nets = list(first) if _is_list(first) else [first, *others]
-        hidden = [actor.latent_pi] if hasattr(actor, "latent_pi") else [actor.mu[:-2]]
-        values = f"value of the action, {len(nets)} times" if len(nets) > 1 else "value of the action"
-        return [], [
-            Branch(_sizes(actor.features_extractor, *hidden), action),
-            Branch(_sizes(critic.features_extractor, nets[0][:-1]), values),
-        ]
+        actor = policy.actor
+        hidden = actor.latent_pi if hasattr(actor, "latent_pi") else actor.mu[:-2]
+        return [], [Branch(_sizes(actor.features_extractor, hidden), action), _critic(policy.critic)]
     for name in ("q_net", "quantile_net"):
         if hasattr(policy, name):
             net = getattr(policy, name)
             return [], [Branch(_sizes(net.features_extractor, getattr(net, name)[:-1]), f"value of each {action}")]
-    return [], [Branch(_sizes(policy), action)]
+    return [], [Branch(_sizes(policy) or [type(policy).__name__], action)]
+
+
+def _critic(critic: Any) -> Branch:
+    """Return the branch of a critic; SB3's are several networks alike, and others are only named."""
+    first, *others = [net for name, net in critic.named_children() if "extractor" not in name]
+    nets = list(first) if type(first).__name__ == "ModuleList" else [first, *others]
+    alike = type(nets[0]).__name__ == "Sequential"
+    layers = _sizes(critic.features_extractor, nets[0][:-1]) if alike else [type(critic).__name__]
+    return Branch(
+        layers, f"value of the action, {len(nets)} times" if alike and len(nets) > 1 else "value of the action"
+    )
 
 
 def _actor_critic(policy: Any, action: str) -> tuple[list[str], list[Branch]]:
@@ -97,10 +102,6 @@ def _words(module: Any) -> Iterable[str]:
     else:
         for child in module.children():
             yield from _words(child)
-
-
-def _is_list(module: Any) -> bool:
-    return type(module).__name__ == "ModuleList"
 
 
 def _facts(policy: Any) -> list[str]:

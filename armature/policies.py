@@ -107,7 +107,7 @@ def _algorithms() -> Iterator[type]:
 
 def policy_base(algorithm: type) -> type | None:
     """Return the class that an algorithm's policies have in common; None for one without named policies."""
-    named = [cls for owner in algorithm.__mro__ for cls in vars(owner).get("policy_aliases", {}).values()]
+    named = getattr(algorithm, "policy_aliases", {}).values()
     return reduce(_common_base, named) if named else None
 
 

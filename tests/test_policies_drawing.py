@@ -10,6 +10,7 @@ from gymnasium import spaces
 from sb3_contrib import ARS, QRDQN, TQC, TRPO, CrossQ, RecurrentPPO
 from stable_baselines3 import A2C, DDPG, DQN, PPO, SAC, TD3
 from stable_baselines3.common.policies import ActorCriticPolicy
+from stable_baselines3.sac.policies import SACPolicy
 from torch import nn
 
 import armature.shared_lstm_policies
@@ -124,6 +125,26 @@ def test_b27_the_command_line_draws_what_flags_make_of_it():
 
 def test_a_linear_policy_is_drawn():
     assert drawn(ARS, "LinearPolicy").splitlines()[-1].endswith("30 parameters")
+
+
+def test_a_critic_of_unknown_parts_is_named():
+    class Judge(nn.Module):
+        features_extractor = None
+
+        def __init__(self, *args):
+            super().__init__()
+            self.opinion = nn.Linear(13, 1)
+
+        def set_training_mode(self, mode):
+            self.train(mode)
+
+    class Judged(SACPolicy):
+        def make_critic(self, features_extractor=None):
+            return Judge()
+
+    lines = drawn(SAC, Judged, kwargs={"buffer_size": 10}, net_arch=[16]).splitlines()
+    assert lines[0] == "observation (10) -+-> 16 -> action (3)"
+    assert lines[1] == "                  +-> Judge -> value of the action"
 
 
 def test_a_policy_of_unknown_parts_is_named_and_counted():
