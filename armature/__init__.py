@@ -35,6 +35,7 @@ _HOMES = {
     "load_plugins": "armature.plugins",
     "make_vec_env": "armature.vec",
     "register": "armature.combos",
+    "register_policy": "armature.policies",
     "resolve": "armature.registry",
     "robots": "armature.registry",
     "save_model": "armature.models",

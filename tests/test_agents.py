@@ -641,4 +641,4 @@ def test_the_cross_entropy_agent_learns_the_toy_environment(make_config, train):
     loaded = load_model(session.run / "best", allow_import=[*config.plugins, address])
     observation = np.array([[0.5, 0.5, -0.2, 0.3]], np.float32)
     assert np.array_equal(loaded.predict(observation)[0], session.model.predict(observation, deterministic=True)[0])
-    assert json.loads((loaded.folder / "model.json").read_text())["policy"] == "CemAgent"
+    assert "CemAgent" in json.loads((loaded.folder / "model.json").read_text())["policy"]
