@@ -30,6 +30,43 @@ reward_signals["extrinsic"] = "armature.trainers.reward_signals:Extrinsic"
 reward_signals["rnd"] = "armature.trainers.reward_signals:RandomNetworkDistillation"
 
 
+def _problems(model: type[BaseModel], values: Mapping[str, Any]) -> list[Any]:
+    try:
+        model.model_validate_json(_json(values))
+    except ValidationError as error:
+        return error.errors(include_url=False)
+    return []
+
+
+def _json(values: Mapping[str, Any]) -> str:
+    return json.dumps(dict(values), default=repr)  # what is no JSON value becomes a text, and that an error
+
+
+def _sentence(model: type[BaseModel], problem: Any, prefix: str) -> str:
+    steps, context = [str(step) for step in problem["loc"]], problem.get("ctx", {})
+    if problem["type"] == "explained":
+        return str(context["text"])
+    where, schema = f"{prefix}{'.'.join(steps)}", _schema(model, steps)
+    if problem["type"] == "extra_forbidden":
+        known = list(schema.get("properties", model.model_fields))
+        return f"{where}: unknown argument{closest(steps[-1], known) or '.'} Known: {', '.join(sorted(known))}."
+    if problem["type"] == "missing":
+        return f"{where} is missing; allowed: {allowed(schema)}."
+    return f"{where} is {short(problem['input'])}; allowed: {context.get('allowed') or allowed(schema)}."
+
+
+def _schema(model: type[BaseModel], steps: list[str]) -> dict[str, Any]:
+    """Return the schema of the key that a path leads to, as deep as it can be followed."""
+    schema = model.model_json_schema()
+    definitions, here = schema.get("$defs", {}), schema
+    for step in steps:
+        below = here.get("properties", {}).get(step) or here.get("items") or here.get("additionalProperties")
+        if not isinstance(below, dict):
+            return here
+        here = definitions.get(below.get("$ref", "").rpartition("/")[2], below)
+    return here
+
+
 class Settings(BaseModel):
     """A strict model: unknown keys, text for a number and numbers out of range are errors, for defaults as well."""
 
@@ -52,7 +89,9 @@ class Settings(BaseModel):
     def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
         """Refuse defaults that the model itself would not accept."""
         super().__pydantic_init_subclass__(**kwargs)
-        if faults := [problem for problem in _problems(cls, {}) if problem["type"] != "missing"]:
+        # Reward signals are left for later: theirs are classes that need this module.
+        values = {"reward_signals": {}} if "reward_signals" in cls.model_fields else {}
+        if faults := [problem for problem in _problems(cls, values) if problem["type"] != "missing"]:
             lines = "; ".join(_sentence(cls, problem, "default of ") for problem in faults)
             raise PluginError(f"settings class {cls.__module__}:{cls.__qualname__}: {lines}")
 
@@ -150,40 +189,3 @@ def checked(model: type[Model], values: Mapping[str, Any], path: str = "algo_kwa
         return model.model_validate_json(_json(values))
     lines = dict.fromkeys(_sentence(model, problem, f"{path}.") for problem in problems)
     raise ConfigError("\n  ".join([f"{len(lines)} problems:", *lines]) if len(lines) > 1 else next(iter(lines)))
-
-
-def _problems(model: type[BaseModel], values: Mapping[str, Any]) -> list[Any]:
-    try:
-        model.model_validate_json(_json(values))
-    except ValidationError as error:
-        return error.errors(include_url=False)
-    return []
-
-
-def _json(values: Mapping[str, Any]) -> str:
-    return json.dumps(dict(values), default=repr)  # what is no JSON value becomes a text, and that an error
-
-
-def _sentence(model: type[BaseModel], problem: Any, prefix: str) -> str:
-    steps, context = [str(step) for step in problem["loc"]], problem.get("ctx", {})
-    if problem["type"] == "explained":
-        return str(context["text"])
-    where, schema = f"{prefix}{'.'.join(steps)}", _schema(model, steps)
-    if problem["type"] == "extra_forbidden":
-        known = list(schema.get("properties", model.model_fields))
-        return f"{where}: unknown argument{closest(steps[-1], known) or '.'} Known: {', '.join(sorted(known))}."
-    if problem["type"] == "missing":
-        return f"{where} is missing; allowed: {allowed(schema)}."
-    return f"{where} is {short(problem['input'])}; allowed: {context.get('allowed') or allowed(schema)}."
-
-
-def _schema(model: type[BaseModel], steps: list[str]) -> dict[str, Any]:
-    """Return the schema of the key that a path leads to, as deep as it can be followed."""
-    schema = model.model_json_schema()
-    definitions, here = schema.get("$defs", {}), schema
-    for step in steps:
-        below = here.get("properties", {}).get(step) or here.get("items") or here.get("additionalProperties")
-        if not isinstance(below, dict):
-            return here
-        here = definitions.get(below.get("$ref", "").rpartition("/")[2], below)
-    return here
