@@ -172,8 +172,21 @@ def test_arguments_of_the_run_go_only_to_classes_that_take_them(make_config, tab
         def __init__(self, policy, env, seed):
             self.seed = seed
 
+        def learn(self, total_timesteps, callback):
+            return self
+
+        def predict(self, observation, deterministic):
+            return None
+
+        def save(self, path):
+            pass
+
+        @classmethod
+        def load(cls, path):
+            return cls(None, None, 0)
+
     register("plain", "pytorch", Combo(Plain, policy="any"))
-    assert build(make_config("plain", algo_kwargs={}, policy_kwargs={}, seed=5)).seed == 5
+    assert build(make_config("plain", algo_kwargs={}, policy_kwargs={}, seed=5)).algorithm.seed == 5
 
 
 @pytest.mark.parametrize(
