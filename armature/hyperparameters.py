@@ -110,7 +110,11 @@ def _arguments(cls: type) -> tuple[dict[str, Hyperparameter], bool]:
 
 
 def _of_field(name: str, field: Any) -> Hyperparameter:
-    default = inspect.Parameter.empty if field.is_required() else to_jsonable_python(field.get_default(call_default_factory=True))
+    default = (
+        inspect.Parameter.empty
+        if field.is_required()
+        else to_jsonable_python(field.get_default(call_default_factory=True))
+    )
     return Hyperparameter(name, _words(field.annotation), default, field.description or "", field.annotation)
 
 

@@ -35,7 +35,14 @@ SelfTrainer = TypeVar("SelfTrainer", bound="Trainer")
 
 _IN_ZIP = {
     *("observation_space", "action_space", "n_envs", "policy_class", "policy_kwargs", "settings", "seed", "verbose"),
-    *("learning_rate", "num_timesteps", "_total_timesteps", "_episode_num", "_n_updates", "_current_progress_remaining"),
+    *(
+        "learning_rate",
+        "num_timesteps",
+        "_total_timesteps",
+        "_episode_num",
+        "_n_updates",
+        "_current_progress_remaining",
+    ),
 }
 """Attributes that SB3's own `save` writes besides weights, so that its `load` can build the trainer again."""
 _POLICY_NAMES = ("MlpPolicy", "CnnPolicy", "MultiInputPolicy")
@@ -142,14 +149,14 @@ class Trainer(BaseAlgorithm):
 
     def get_modules(self) -> dict[str, Saved]:
         """Return what is saved as weights, by its path from here: what this object, its optimizer and signals hold."""
-        found = dict(saved_attributes(self))
+        found = saved_attributes(self)
         owners: list[tuple[str, Any]] = [("optimizer", self.optimizer)]
         owners += [(f"reward_signals.{name}", signal) for name, signal in self.reward_signals.items()]
         for path, owner in owners:
-            for name, item in owner.get_modules().items():
-                if getattr(owner, name, None) is not item:
+            for name, saved in owner.get_modules().items():
+                if id(getattr(owner, name, None)) != id(saved):
                     raise PluginError(f"{type(owner).__name__}.get_modules: {name!r} is no attribute of that object.")
-                found[f"{path}.{name}"] = item
+                found[f"{path}.{name}"] = saved
         # The optimizer knows the policy and perhaps parts of it, which are saved with the policy.
         parts = {id(module) for module in self.policy.modules()} | {id(item) for item in self.policy.parameters()}
         return {name: item for name, item in found.items() if name == "policy" or id(item) not in parts}
@@ -178,7 +185,9 @@ class Trainer(BaseAlgorithm):
     def _numbers(self, owner: Any, said: Any) -> dict[str, float]:
         who = f"{type(owner).__name__}.update"
         if not isinstance(said, Mapping) or not all(isinstance(name, str) for name in said):
-            raise PluginError(f"{who} returned {said!r}; it must return numbers by name, such as {{'Losses/Policy': 0.1}}.")
+            raise PluginError(
+                f"{who} returned {said!r}; it must return numbers by name, such as {{'Losses/Policy': 0.1}}."
+            )
         numbers = {}
         for name, value in said.items():
             try:

@@ -56,7 +56,9 @@ class UpdateBuffer:
 
 def as_batch(columns: Mapping[str, Any], device: torch.device, rows: Any = slice(None)) -> Batch:
     """Return rows of columns as tensors."""
-    return {name: _each(column, lambda part: torch.as_tensor(part[rows], device=device)) for name, column in columns.items()}
+    return {
+        name: _each(column, lambda part: torch.as_tensor(part[rows], device=device)) for name, column in columns.items()
+    }
 
 
 def _each(column: Any, function: Callable[[Any], Any]) -> Any:

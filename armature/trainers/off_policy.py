@@ -97,7 +97,7 @@ class OffPolicyTrainer(Trainer):
         rewards = self.reward_signals.evaluate(batch)
         for name, reward in rewards.items():
             self.add_stat(f"Policy/{name.title()} Reward", reward.mean())
-        total = np.sum(list(rewards.values()), axis=0, dtype=np.float32)
+        total = np.stack(list(rewards.values())).sum(axis=0)
         return {**batch, "reward": torch.as_tensor(total, device=self.device)}
 
     # ------------------------------------------------------------------------------------------ what SB3's have, too

@@ -110,7 +110,7 @@ class OnPolicyTrainer(Trainer):
         for name, reward in rewards.items():
             self.add_stat(f"Policy/{name.title()} Reward", reward.mean())
         self.add_stat("Policy/Value Estimate", value.mean())
-        total = np.sum(list(rewards.values()), axis=0, dtype=np.float32)
+        total = np.stack(list(rewards.values())).sum(axis=0)
         self._process_trajectory(replace(trajectory, reward=total, value=value, next_value=next_value))
 
     def _update(self) -> None:

@@ -53,7 +53,7 @@ class Optimizer(ABC):
 
     def critic(self, obs: Any) -> Tensor:
         """Return the value of observations (tensors, n of them), shape (n,) or (n, 1): the policy's own estimate."""
-        return self.policy.predict_values(obs)  # type: ignore[no-any-return]
+        return self.policy.predict_values(obs)
 
     def get_trajectory_value_estimates(self, trajectory: Trajectory) -> tuple[np.ndarray, float]:
         """Return the critic's values before each step, float32 (T,), and of what comes after the last one.
@@ -67,7 +67,7 @@ class Optimizer(ABC):
             return values, float(self.critic(self._as_tensors(_one(trajectory.next_obs))).item())
 
     def get_modules(self) -> dict[str, Saved]:
-        """Return what is saved with the model, by the name of its attribute: networks, torch optimizers, learned tensors."""
+        """Return what is saved with the model, by the name of its attribute: networks, optimizers, learned tensors."""
         return saved_attributes(self)
 
     # ------------------------------------------------------------------------------------------ helpers

@@ -63,7 +63,7 @@ class Extrinsic(RewardSignal):
 
     def evaluate(self, batch: Batch) -> np.ndarray:
         """Return what the environment gave."""
-        return batch["reward"].cpu().numpy()  # type: ignore[no-any-return]
+        return batch["reward"].cpu().numpy()
 
 
 class RNDSettings(RewardSignalSettings):
@@ -114,7 +114,7 @@ class RandomNetworkDistillation(RewardSignal):
             self.errors(error.detach()[:, None])
         loss = error.mean()
         self.adam.zero_grad()
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         self.adam.step()
         return {"Losses/RND Loss": loss.item()}
 
@@ -126,7 +126,9 @@ class RandomNetworkDistillation(RewardSignal):
 
 
 def _network(size: int, width: int) -> nn.Sequential:
-    return nn.Sequential(nn.Linear(size, width), nn.LeakyReLU(), nn.Linear(width, width), nn.LeakyReLU(), nn.Linear(width, width))
+    return nn.Sequential(
+        nn.Linear(size, width), nn.LeakyReLU(), nn.Linear(width, width), nn.LeakyReLU(), nn.Linear(width, width)
+    )
 
 
 def _flat_size(space: spaces.Space[Any]) -> int:
@@ -139,7 +141,7 @@ def _flat(observations: Any) -> Tensor:
     """Return observations as vectors, those of a dict one after the other."""
     if isinstance(observations, dict):
         return torch.cat([_flat(part) for part in observations.values()], dim=1)
-    return observations.reshape(len(observations), -1).float()  # type: ignore[no-any-return]
+    return observations.reshape(len(observations), -1).float()
 
 
 class RewardSignals:

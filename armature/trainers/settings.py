@@ -1,9 +1,9 @@
 """Hyperparameters of trainers: pydantic models, checked strictly; their annotations are all that there is to write.
 
-    class MySettings(OnPolicySettings):
-        clip_range: float = 0.2
-        \"\"\"How far the ratio of probabilities may leave 1.\"\"\"
-        clip_range_schedule: Schedule = "linear"
+class MySettings(OnPolicySettings):
+    clip_range: float = 0.2
+    \"\"\"How far the ratio of probabilities may leave 1.\"\"\"
+    clip_range_schedule: Schedule = "linear"
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any, Literal, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
 
-from armature.errors import ConfigError, PluginError, UnknownNameError, closest
+from armature.errors import ConfigError, PluginError, closest
 from armature.hyperparameters import RANGES
 from armature.registry import Table, resolve
 from armature.schema import allowed, short
@@ -30,9 +30,9 @@ reward_signals["extrinsic"] = "armature.trainers.reward_signals:Extrinsic"
 reward_signals["rnd"] = "armature.trainers.reward_signals:RandomNetworkDistillation"
 
 
-def _problems(model: type[BaseModel], values: Mapping[str, Any]) -> list[Any]:
+def _problems(model: type[BaseModel], values: Mapping[str, Any], defining: bool = False) -> list[Any]:
     try:
-        model.model_validate_json(_json(values))
+        model.model_validate_json(_json(values), context={"defining": defining})
     except ValidationError as error:
         return error.errors(include_url=False)
     return []
@@ -89,9 +89,7 @@ class Settings(BaseModel):
     def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
         """Refuse defaults that the model itself would not accept."""
         super().__pydantic_init_subclass__(**kwargs)
-        # Reward signals are left for later: theirs are classes that need this module.
-        values = {"reward_signals": {}} if "reward_signals" in cls.model_fields else {}
-        if faults := [problem for problem in _problems(cls, values) if problem["type"] != "missing"]:
+        if faults := [problem for problem in _problems(cls, {}, defining=True) if problem["type"] != "missing"]:
             lines = "; ".join(_sentence(cls, problem, "default of ") for problem in faults)
             raise PluginError(f"settings class {cls.__module__}:{cls.__qualname__}: {lines}")
 
@@ -116,12 +114,14 @@ class TrainerSettings(Settings):
     """Discount factor of future rewards."""
     time_horizon: int = Field(64, ge=1, le=1_000_000)
     """Most steps of one environment in a trajectory; a longer episode is cut, and its rest estimated by the critic."""
-    reward_signals: dict[str, dict[str, Any]] = {"extrinsic": {"strength": 1.0}}
+    reward_signals: dict[str, dict[str, Any]] = Field({"extrinsic": {"strength": 1.0}}, min_length=1)
     """Where rewards come from, by name, each with a `strength`: `extrinsic` is the environment, `rnd` curiosity."""
 
     @field_validator("reward_signals", mode="after")
     @classmethod
     def _known_signals(cls, signals: dict[str, dict[str, Any]], info: ValidationInfo) -> dict[str, dict[str, Any]]:
+        if info.context and info.context["defining"]:
+            return signals  # their classes import this module
         for name, values in signals.items():
             try:
                 settings = signal_settings(name, values)
