@@ -22,6 +22,7 @@ from typing import Any, NoReturn
 from armature import jsonc, schema
 from armature.config import Config
 from armature.errors import ArmatureError, ConfigError, closest
+from armature.old_keys import answer
 
 _SPELLINGS = {"algo": ("--agent", "--trainer_type")}
 """Other spellings of a key's flag: what people who come with an agent or a trainer of their own look for."""
@@ -75,6 +76,8 @@ class Parser(argparse.ArgumentParser):
                 raise ConfigError(
                     f"unexpected argument {flag!r}. Flags begin with --; a file is given by --config {flag}"
                 )
+            if old := answer(flag):
+                raise ConfigError(f"{flag} {old}")
             guess = closest(flag, self._option_string_actions)
             raise ConfigError(f"unknown flag {flag}{guess or '.'} See --help.")
         return parsed
