@@ -9,7 +9,7 @@ class A2CSettings(OnPolicySettings):
     buffer_size: int = 128
     batch_size: int = 128
     n_epochs: int = 1
-    learning_rate: float = 1e-3
+    learning_rate: float = 2e-3
     gamma: float = 0.95
 
     ent_coef: float = 0.0
