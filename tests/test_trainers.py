@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from pydantic import Field
+from stable_baselines3.common.buffers import ReplayBuffer
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import Logger
 from stable_baselines3.common.vec_env import VecNormalize
@@ -294,6 +295,20 @@ def test_r1_8_without_its_buffer_a_resumed_training_fills_it_first(make_config, 
     assert second._n_updates - first._n_updates == 10
 
 
+def test_r1_9_another_replay_buffer_can_take_the_place_of_sb3s():
+    class Doubling(ReplayBuffer):
+        def __init__(self, *args, factor, **kwargs):
+            super().__init__(*args, **kwargs)
+            self.factor = factor
+
+        def sample(self, batch_size, env=None):
+            drawn = super().sample(batch_size, env)
+            return drawn._replace(rewards=self.factor * drawn.rewards)
+
+    model = made(Off, replay_buffer_class=Doubling, replay_buffer_kwargs={"factor": 2})
+    assert (learned(model, 40).optimizer.batches[0]["reward"] == 2).all()
+
+
 def seeded(n_envs):
     """Return clocks that count their episodes, as those of make_vec_env do."""
     env = clocks(n_envs)
@@ -458,6 +473,26 @@ def test_r4_12_statistics_reach_metrics_and_tensorboard_in_one_line(make_config,
 
     events = EventAccumulator(str(session.run / "tensorboard")).Reload()
     assert {"Policy/Mine", *named} <= set(events.Tags()["scalars"])
+
+
+# ---------------------------------------------------------------------------------------------- networks
+
+
+@pytest.mark.parametrize("shared", [False, True])
+def test_r4_7_a_shared_critic_has_fewer_parameters_and_gets_both_gradients(shared):
+    pytest.importorskip("armature.shared_policies")
+    policy = made(shared_critic=shared).policy
+    hidden, action_head, value_head = 1 * 8 + 8, 8 * 2 + 2 + 2, 8 * 1 + 1
+    count = sum(parameter.numel() for parameter in policy.parameters())
+    assert count == hidden * (1 if shared else 2) + action_head + value_head
+    values, log_prob, _ = policy.evaluate_actions(torch.ones(3, 1), torch.zeros(3, 2))
+    touched = []
+    for loss in (values.sum(), log_prob.sum()):
+        gradients = torch.autograd.grad(
+            loss, list(policy.mlp_extractor.parameters()), retain_graph=True, allow_unused=True
+        )
+        touched.append({index for index, gradient in enumerate(gradients) if gradient is not None})
+    assert bool(touched[0] & touched[1]) == shared
 
 
 # ---------------------------------------------------------------------------------------------- saving
