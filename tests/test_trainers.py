@@ -541,6 +541,25 @@ def test_a_callback_stops_a_trainer():
     assert learned(made(), 100, Stop()).num_timesteps == 30
 
 
+@pytest.mark.parametrize("cls", [On, Off])
+def test_the_same_seed_learns_the_same(cls):
+    first, second = (learned(made(cls), 100).policy.state_dict() for _ in range(2))
+    assert all(torch.equal(value, second[name]) for name, value in first.items())
+
+
+def test_hooks_that_return_or_keep_the_wrong_thing_are_named():
+    no_decision = type("NoDecision", (On,), {"act": lambda self, seen: np.zeros((2, 2))})
+    with pytest.raises(PluginError, match=r"(?s)NoDecision.act returned .* it must return an armature.Decision"):
+        learned(made(no_decision), 40)
+    for parent in (On, Off):
+        forgetful = type("Forgetful", (parent,), {"_process_trajectory": lambda self, trajectory: None})
+        with pytest.raises(PluginError, match=r"Forgetful._process_trajectory kept nothing to learn from"):
+            learned(made(forgetful), 40)
+    two = type("Two", (Fit,), {"critic": lambda self, obs: torch.zeros(len(obs), 2)})
+    with pytest.raises(PluginError, match=r"Two.get_trajectory_value_estimates returned values of shape \(10,\)"):
+        learned(made(type("T", (On,), {"create_optimizer": lambda self: two(self.policy, self.settings)})), 40)
+
+
 def test_columns_of_another_length_are_refused():
     class Short(On):
         def _process_trajectory(self, trajectory):

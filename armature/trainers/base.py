@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, TypeVar
 
 import numpy as np
@@ -260,26 +260,26 @@ class Trainer(BaseAlgorithm):
 
     def _step_environments(self) -> None:
         assert self.env is not None
-        decision = self.act(self._last_obs)
+        decision, before, starts = self.act(self._last_obs), self._seen(), self._last_episode_starts
+        self._require("act", decision, Decision, "an armature.Decision with an action for each environment")
         new_obs, rewards, dones, infos = self.env.step(self._possible(decision.action))
         self.num_timesteps += self.env.num_envs
         self._update_info_buffer(infos, dones)
+        self._report_episodes(rewards, dones)
+        self._last_obs, self._last_episode_starts = new_obs, dones  # type: ignore[assignment]
+        if self._vec_normalize_env is not None:
+            self._last_original_obs = self._vec_normalize_env.get_original_obs()
         truncated = np.array([bool(info.get("TimeLimit.truncated", False)) for info in infos]) & dones
         step = Step(
-            obs=self._seen(),
-            next_obs=None,
+            obs=before,
+            next_obs=self._true_next(infos, dones),
             action=decision.action,
             reward=rewards,
             terminated=dones & ~truncated,
             truncated=truncated,
-            episode_start=np.array(self._last_episode_starts, dtype=bool),
+            episode_start=np.array(starts, dtype=bool),
             log_prob=decision.log_prob,
         )
-        self._last_obs, self._last_episode_starts = new_obs, dones  # type: ignore[assignment]
-        if self._vec_normalize_env is not None:
-            self._last_original_obs = self._vec_normalize_env.get_original_obs()
-        step = replace(step, next_obs=self._true_next(infos, dones))
-        self._report_episodes(rewards, dones)
         for trajectory in self._collector.add(step):
             self._receive(trajectory)
 
@@ -339,6 +339,13 @@ class Trainer(BaseAlgorithm):
     def _require(self, hook: str, made: Any, kind: type, words: str) -> None:
         if not isinstance(made, kind):
             raise PluginError(f"{type(self).__name__}.{hook} returned {made!r}; it must return {words}.")
+
+    def _require_kept(self, steps: int) -> None:
+        if not steps:
+            raise PluginError(
+                f"{type(self).__name__}._process_trajectory kept nothing to learn from: "
+                "call self._append_to_update_buffer(trajectory, ...) in it."
+            )
 
     def _setup_learn(
         self,

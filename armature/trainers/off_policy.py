@@ -122,6 +122,10 @@ class OffPolicyTrainer(Trainer):
         beyond = self.num_timesteps - self.learning_starts
         self._steps_owed += max(0, min(beyond, self.n_envs))
 
+    def _update(self) -> None:
+        self._require_kept(self.replay_buffer.size())
+        super()._update()
+
     def _seen(self) -> Observations:
         """Return observations that are not normalised: statistics go on changing, and the buffer stays."""
         return self._last_obs if self._vec_normalize_env is None else self._last_original_obs

@@ -106,6 +106,12 @@ class OnPolicyTrainer(Trainer):
     def _receive(self, trajectory: Trajectory) -> None:
         """Put value estimates and rewards in their places, report them, and hand the trajectory over."""
         value, next_value = self.optimizer.get_trajectory_value_estimates(trajectory)
+        if value.shape != (len(trajectory),):
+            who = f"{type(self.optimizer).__name__}.get_trajectory_value_estimates"
+            raise PluginError(
+                f"{who} returned values of shape {value.shape}; it must return one for each step, shape "
+                f"({len(trajectory)},). The critic must return one number a row."
+            )
         rewards = self.reward_signals.evaluate(as_batch(_columns(trajectory), self.device))
         for name, reward in rewards.items():
             self.add_stat(f"Policy/{name.title()} Reward", reward.mean())
@@ -115,6 +121,7 @@ class OnPolicyTrainer(Trainer):
 
     def _update(self) -> None:
         """Update, and forget: the policy is another one now."""
+        self._require_kept(len(self.update_buffer))
         super()._update()
         self.update_buffer.clear()
         self.collected_steps = 0

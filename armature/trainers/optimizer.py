@@ -64,7 +64,7 @@ class Optimizer(ABC):
             values = self.critic(self._as_tensors(trajectory.obs)).flatten().cpu().numpy().astype(np.float32)
             if not trajectory.interrupted:
                 return values, 0.0
-            return values, float(self.critic(self._as_tensors(_one(trajectory.next_obs))).item())
+            return values, float(self.critic(self._as_tensors(_one(trajectory.next_obs))).flatten()[0])
 
     def get_modules(self) -> dict[str, Saved]:
         """Return what is saved with the model, by the name of its attribute: networks, optimizers, learned tensors."""
