@@ -19,6 +19,8 @@ from dataclasses import dataclass
 from types import NoneType, UnionType
 from typing import TYPE_CHECKING, Any, Literal, Union, get_args, get_origin
 
+from pydantic_core import to_jsonable_python
+
 from armature.combos import implemented_combos
 from armature.errors import ConfigError, closest
 from armature.policies import STOCK, find_policy, policies_of, require_findable
@@ -95,6 +97,8 @@ def hyperparameters(cls: type) -> dict[str, Hyperparameter]:
 
 def _arguments(cls: type) -> tuple[dict[str, Hyperparameter], bool]:
     """Return the arguments, and whether the class takes any others besides."""
+    if hasattr(cls, "settings_class"):
+        return {name: _of_field(name, field) for name, field in cls.settings_class.model_fields.items()}, False
     found: dict[str, Hyperparameter] = {}
     meanings = _meanings(cls)
     for base in cls.__mro__[:-1]:
@@ -110,6 +114,15 @@ def _arguments(cls: type) -> tuple[dict[str, Hyperparameter], bool]:
         if not any(item.kind == item.VAR_KEYWORD for item in parameters):
             return found, False  # what this class does not name, it does not pass on
     return found, True
+
+
+def _of_field(name: str, field: Any) -> Hyperparameter:
+    default = (
+        inspect.Parameter.empty
+        if field.is_required()
+        else to_jsonable_python(field.get_default(call_default_factory=True))
+    )
+    return Hyperparameter(name, _words(field.annotation), default, field.description or "", field.annotation)
 
 
 def _signature(cls: type) -> inspect.Signature:
@@ -177,6 +190,11 @@ def check_algo_kwargs(cls: type, values: Mapping[str, Any]) -> None:
     known, takes_others = _arguments(cls)
     if not takes_others:
         _check_names("algo_kwargs", known, values)
+    if hasattr(cls, "settings_class"):
+        from armature.trainers.settings import checked
+
+        checked(cls.settings_class, values)
+        return
     for name, value in values.items():
         if name in known:
             _check_value(f"algo_kwargs.{name}", known[name], value)
