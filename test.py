@@ -21,7 +21,7 @@ from armature.checkpoints import write_json
 from armature.cli import Parser, exit_with_status
 from armature.config import Config
 from armature.errors import ConfigError
-from armature.plugins import load_plugins
+from armature.plugins import load_extensions
 
 if TYPE_CHECKING:
     from stable_baselines3.common.vec_env import VecEnv
@@ -40,7 +40,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     if args.config:
         config = Config.load(args.config)
-        load_plugins(config.plugins)
+        load_extensions(config)
         config.check()
         model, name = None, str(args.config)
     else:

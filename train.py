@@ -27,7 +27,7 @@ from armature.config import GENERAL_ENV, Config
 from armature.describe import create_config, describe_algo, describe_config, list_algos, write_new
 from armature.errors import ConfigError
 from armature.hyperparameters import check_arguments
-from armature.plugins import load_plugins
+from armature.plugins import load_extensions, load_plugins
 from armature.runs import find_run, new_run, run_lock, versions, write_run_info, write_summary
 
 if TYPE_CHECKING:  # torch and SB3 are imported when a run starts, not to print the help
@@ -51,11 +51,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     if args.resume:
         return resume(args)
     config = Config.load(args.config_path, args.flags)
-    load_plugins(config.plugins)
     if args.list_algos:
+        load_plugins(config.plugins)
         print(list_algos(as_json=args.json))
-    elif args.describe_algo:
-        print(describe_algo(args.describe_algo, config.train_framework))
+        return 0
+    if args.describe_algo:
+        config = config.model_copy(update={"algo": args.describe_algo})
+    load_extensions(config)
+    if args.describe_algo:
+        print(describe_algo(config.algo, config.train_framework))
     elif args.create_config:
         check(config)
         write_new(args.create_config, create_config(config))
@@ -77,7 +81,7 @@ def resume(args: TrainArgs) -> int:
     config = Config.load(run / "config.json", args.flags)
     # The config of a run folder is data, perhaps a stranger's: it may name plugins, but the user must let them in.
     refuse_foreign_imports(config, args.allow_import)
-    load_plugins(config.plugins)
+    load_extensions(config)
     check(config)
     return train(config, run)
 

@@ -17,7 +17,7 @@ _NAMED = {"robot": robots, "robot_action": robot_actions, "workspace": workspace
 
 
 def check(config: Config) -> None:
-    """Raise `ConfigError` for what cannot run: after `load_plugins`; torch and PyBullet stay unloaded."""
+    """Raise `ConfigError` for what cannot run: after `load_extensions`; torch and PyBullet stay unloaded."""
     row = installed_row(config.algo, config.train_framework)
     _check_replay(row, config)
     _check_environment(config)
@@ -117,7 +117,7 @@ def foreign_imports(config: Config) -> list[str]:
     """Return the modules and addresses a configuration names that are no part of an installed plugin."""
     from importlib.metadata import entry_points
 
-    places = config.model_dump(include={"policy", "policy_kwargs", "algo_kwargs", "task_kwargs", "env_kwargs"})
+    places = config.model_dump(include={"algo", "policy", "policy_kwargs", "algo_kwargs", "task_kwargs", "env_kwargs"})
     named = [*config.plugins, *(text for text in _texts(places) if _ADDRESS.fullmatch(text))]
     foreign = [name for name in dict.fromkeys(named) if not _HARMLESS.fullmatch(name)]
     installed = {point.module for point in entry_points(group="armature.algos")} if foreign else set()

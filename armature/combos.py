@@ -3,19 +3,22 @@
 A row is data. Classes are addresses, imported only when a row is chosen, so that listing the table costs nothing and
 no row needs another row's package.
 
-    from armature import Combo, register
+    from armature import Combo, implemented_combos, register
     register("myalgo", "pytorch", Combo("my_package.my_module:MyAlgo", kwargs={"learning_rate": 1e-3}))
+    implemented_combos["myalgo"] = {"pytorch": [MyAlgo, (MyPolicy,), {"learning_rate": 1e-3}]}  # the same, as a list
 """
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Literal
 
-from armature.errors import ConfigError
-from armature.registry import Table
+from armature.doors import check_definition, where
+from armature.errors import ConfigError, PluginError
+from armature.registry import Table, registrant
 
 
 @dataclass(frozen=True)
@@ -38,32 +41,97 @@ class Combo:
     """Whether the class needs the Lstm form of a policy."""
     replay_buffer: Literal["default", "her"] = "default"
     """`her`: the row replays with hindsight even when the config does not ask for it."""
-    package: str = "stable-baselines3"
-    """The distribution the class comes from, shown by `--list-algos`."""
+    package: str | None = None
+    """The distribution the class comes from, shown by `--list-algos`; None for a file of somebody's own."""
     install: str | None = None
     """What `pip install` needs to bring the package, if it is not part of the core installation."""
-    source: str = "armature"
-    """Who registered the row."""
+    source: str = ""
+    """Who registered the row; empty until it is registered."""
 
     def __iter__(self) -> Iterator[Any]:
         """Unpack as `algo_class, policy, kwargs`."""
         return iter((self.algo_class, self.policy, self.kwargs))
 
 
-implemented_combos: Table[Table[Combo]] = Table("algo", remedy="See them with: python train.py --list-algos")
+class Frameworks(Table[Combo]):
+    """The rows of one algorithm, by framework. A row is a `Combo` or `[Class, (Policy,), {kwargs}]`."""
+
+    def __init__(self, algo: str) -> None:
+        super().__init__(f"train_framework for algo {algo!r}")
+        self.algo = algo
+
+    def __setitem__(self, framework: str, row: Any) -> None:
+        register(self.algo, framework, combo_of(row, f"implemented_combos[{self.algo!r}][{framework!r}]"))
+
+    def place(self, framework: str, combo: Combo) -> None:
+        """Add or replace a row without asking."""
+        super().__setitem__(framework, combo)
+
+
+class Combos(Table[Frameworks]):
+    """The table. Assigning rows checks them as `register` does."""
+
+    def __setitem__(self, algo: str, rows: Any) -> None:
+        if not isinstance(rows, Mapping):
+            raise PluginError(
+                f"implemented_combos[{algo!r}] is set to {rows!r}; allowed: rows by framework, "
+                '{"pytorch": [Class, (Policy,), {kwargs}]}.'
+            )
+        for framework, row in rows.items():
+            register(algo, framework, combo_of(row, f"implemented_combos[{algo!r}][{framework!r}]"))
+
+    def frameworks(self, algo: str) -> Frameworks:
+        """Return the rows of an algorithm, none yet for a new one."""
+        if algo not in self:
+            super().__setitem__(algo, Frameworks(algo))
+        return self[algo]
+
+
+implemented_combos: Combos = Combos("algo", remedy="See them with: python train.py --list-algos")
 """`implemented_combos[algo][train_framework]` is a `Combo`. The one table of the whole program."""
 
 
+def combo_of(row: Any, name: str) -> Combo:
+    """Return a row that was written as `[Class, (Policy,), {kwargs}]` as a `Combo`; raise `PluginError` if it is none.
+
+    Args:
+        row: the row. Its second part may hold None or "env" in the place of the environment, which does not exist yet.
+        name: what to call the row in an error.
+    """
+    if isinstance(row, Combo):
+        return row
+    form = f"{name} is {row!r}; allowed: a Combo, or [Class, (Policy,), {{kwargs}}]."
+    if not isinstance(row, (list, tuple)) or len(row) != 3:
+        raise PluginError(form)
+    algo_class, policies, kwargs = row
+    if not isinstance(policies, (list, tuple)) or len(policies) not in (1, 2) or not isinstance(kwargs, Mapping):
+        raise PluginError(form)
+    if len(policies) == 2 and policies[1] not in (None, "env"):
+        raise PluginError(
+            f"{name} holds {policies[1]!r} beside the policy. The environment is made when training starts: "
+            "write (Policy,)."
+        )
+    return Combo(algo_class, policies[0], MappingProxyType(dict(kwargs)))
+
+
 def register(algo: str, framework: str, combo: Combo, *, replace: bool = False) -> None:
-    """Add a row; raise `ConfigError` if the place is taken by another row, unless `replace` is set."""
-    rows = implemented_combos.setdefault(algo, Table(f"train_framework for algo {algo!r}"))
+    """Add a row.
+
+    Raises:
+        PluginError: its class cannot train: the message lists what it lacks, by name.
+        ConfigError: the place is taken by another row, and `replace` is not set.
+    """
+    if not isinstance(combo.algo_class, str):
+        check_definition(combo.algo_class, algo)
+    combo = dataclasses.replace(combo, source=combo.source or registrant.get())
+    rows = implemented_combos.frameworks(algo)
     taken = rows.get(framework)
     if taken is not None and taken != combo and not replace:
         raise ConfigError(
-            f"implemented_combos[{algo!r}][{framework!r}] is taken by {taken.algo_class} (from {taken.source}); "
-            f"{combo.algo_class} (from {combo.source}) needs another name, or register(..., replace=True)."
+            f"implemented_combos[{algo!r}][{framework!r}] is taken by {where(taken.algo_class)} (from {taken.source}); "
+            f"{where(combo.algo_class)} (from {combo.source}) needs another name, or register(..., replace=True)."
         )
-    rows[framework] = combo
+    rows.place(framework, combo)
 
 
 def _register_rows() -> None:
@@ -86,6 +154,7 @@ def _register_rows() -> None:
     contrib, sbx = "sb3-contrib", "sbx-rl"
 
     def add(algo: str, framework: str, algo_class: str, kwargs: Mapping[str, Any], **columns: Any) -> None:
+        columns = {"package": "stable-baselines3", "source": "armature", **columns}
         register(algo, framework, Combo(algo_class, kwargs=MappingProxyType(dict(kwargs)), **columns))
 
     add("ppo", "pytorch", "stable_baselines3:PPO", ppo)

@@ -1,7 +1,7 @@
 """`Config`: the one definition of every key. JSON keys, flags, help, the table in configs/ and the schema come from it.
 
     config = Config.load("configs/reach.json", {"seed": 3, "algo_kwargs.batch_size": 512})
-    load_plugins(config.plugins)
+    load_extensions(config)
     config.check()
 
 `python -m armature.config` writes configs/schema.json and the table in configs/README.md.
@@ -12,6 +12,7 @@ from __future__ import annotations
 import itertools
 import json
 import math
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -148,7 +149,7 @@ class Config(_Strict):
     """"dummy" runs them in turn in this process, "subproc" each in a process of its own."""
 
     algo: Text = key("sac", "algorithm")
-    """Name of the algorithm; `--list-algos` shows them."""
+    """Name of the algorithm, which `--list-algos` shows, or an address "file.py:Class" of your own."""
     train_framework: Text = key("pytorch", "algorithm")
     """Deep-learning framework that the algorithm is written in."""
     policy: Text | None = key(None, "algorithm")
@@ -201,9 +202,9 @@ class Config(_Strict):
             path: a file, or the name of a shipped configuration; None for none.
             flags: values by dotted key, such as `{"algo_kwargs.batch_size": 512}`.
         """
-        flags = flags or {}
         file = find(path) if path is not None else None
-        values = _read(file) if file else {}
+        values = _anchored(_read(file), file.parent) if file else {}
+        flags = _anchored(dict(flags or {}), Path())
         origins = dict.fromkeys(leaves(values), "file")
         for dotted in sorted(flags, key=lambda name: name.count(".")):  # --algo_kwargs before --algo_kwargs.gamma
             _put(values, dotted, flags[dotted])
@@ -251,7 +252,7 @@ class Config(_Strict):
     # -------------------------------------------------------------------------------------------- checked
 
     def check(self) -> None:
-        """Raise `ConfigError` for whatever can be told early: after `load_plugins`, before anything is built."""
+        """Raise `ConfigError` for whatever can be told early: after `load_extensions`, before anything is built."""
         from armature.checks import check  # here, since checks are written in terms of this class
 
         check(self)
@@ -293,6 +294,28 @@ def _read(file: Path) -> dict[str, Any]:
         raise ConfigError(f"{file} holds {schema.short(values)}; a configuration is an object: {{ ... }}.")
     values.pop("$schema", None)  # for editors
     return values
+
+
+_PYTHON_FILE = re.compile(r"(?P<file>[^\n]+\.py)(?P<name>:[A-Za-z_]\w*)?")
+
+
+def _anchored(value: Any, folder: Path) -> Any:
+    """Return a value with the full path wherever it names a Python file, or a class in one.
+
+    A relative path is looked for in `folder`, then in the working directory; one that is in neither stays as it is.
+    """
+    if isinstance(value, dict):
+        return {name: _anchored(item, folder) for name, item in value.items()}
+    if isinstance(value, list):
+        return [_anchored(item, folder) for item in value]
+    named = _PYTHON_FILE.fullmatch(value) if isinstance(value, str) else None
+    if named is None:
+        return value
+    for place in (folder, Path()):
+        file = place / Path(named["file"]).expanduser()
+        if _is(file, Path.is_file):
+            return f"{file.resolve()}{named['name'] or ''}"
+    return value
 
 
 def _put(values: dict[str, Any], dotted: str, value: Any) -> None:

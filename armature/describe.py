@@ -63,7 +63,9 @@ def _address(item: type | str) -> str:
     return item if isinstance(item, str) else f"{item.__module__}:{item.__qualname__}"
 
 
-def _version(package: str) -> str:
+def _version(package: str | None) -> str:
+    if package is None:
+        return ""
     try:
         return importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:

@@ -32,7 +32,7 @@ from armature.config import NAMESPACE, Config
 from armature.errors import ConfigError, RunError, UnknownNameError
 from armature.evaluation import Evaluation
 from armature.hyperparameters import build_kwargs, build_policy_kwargs, hyperparameters
-from armature.plugins import load_plugins
+from armature.plugins import load_extensions
 from armature.policies import choose_policy
 from armature.registry import resolve
 from armature.replay import load_replay_buffer, save_replay_buffer
@@ -250,7 +250,7 @@ def load_model(path: str | Path | None = None, device: str = "cpu", allow_import
     manifest, description = verify(folder), _read_description(folder)
     config = _config_of(description, folder).model_copy(update={"device": device})
     refuse_foreign_imports(config, allow_import)
-    load_plugins(config.plugins)
+    load_extensions(config)
     env: VecEnv = SpacesOnly(*_spaces_of(description), num_envs=config.num_envs)
     model = _build_for_replay(normalized(env, training=False) if config.normalize else env, config)
     load_weights(model, folder, optimizers=False)

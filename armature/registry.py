@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import sys
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -24,6 +25,9 @@ class Table(dict[str, Value]):
         raise UnknownNameError(self.kind, name, self, self.remedy)
 
 
+registrant: ContextVar[str] = ContextVar("registrant", default="this process")
+"""Who is registering: the plugin that is being imported."""
+
 robots: Table[Any] = Table("robot")
 """Robots by name; a row is a class or its address. Filled by `armature.envs` and by plugins."""
 workspaces: Table[Any] = Table("workspace")
@@ -32,6 +36,12 @@ tasks: Table[Any] = Table("task_type")
 """Tasks by name."""
 robot_actions: Table[Any] = Table("robot_action")
 """Action modes by name."""
+
+
+def is_address(text: str) -> bool:
+    """Return whether a text has the form of an address."""
+    module, colon, name = text.rpartition(":")
+    return bool(colon and module and name)
 
 
 def resolve(address: Any) -> Any:
@@ -50,7 +60,8 @@ def resolve(address: Any) -> Any:
         return getattr(module, name)
     except AttributeError:
         public = [key for key in vars(module) if not key.startswith("_")]
-        raise UnknownNameError(f"name in {module_name}", name, public) from None
+        classes = [key for key in public if isinstance(vars(module)[key], type)]
+        raise UnknownNameError(f"name in {module_name}", name, classes or public) from None
 
 
 def import_name(name: str) -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import gymnasium
@@ -169,18 +169,19 @@ class EnvMaker:
     stream: Stream
     index: int
     render_mode: str | None
-    in_worker: bool
-    """Whether the process that calls it is there for this environment alone."""
+    row: Combo | None = None
+    """For a process of its own: the algorithm's row without its class, which no environment needs."""
 
     def __call__(self) -> gymnasium.Env[Any, Any]:
         """Make the environment; in a worker process, prepare the process first."""
-        if self.in_worker:
+        if self.row is not None:
             import torch
 
             # Ctrl-C reaches the whole process group; the parent decides what it means.
             signal.signal(signal.SIGINT, signal.SIG_IGN)
             torch.set_num_threads(1)
             load_plugins(self.config.plugins)
+            implemented_combos.frameworks(self.config.algo).place(self.config.train_framework, self.row)
         return make_env(self.config, self.stream, self.index, self.render_mode)
 
 
@@ -218,8 +219,9 @@ class EpisodeLog(VecEnvWrapper):
 def make_vec_env(config: Config, stream: Stream, n_envs: int, render_mode: str | None = None) -> VecEnv:
     """Make `n_envs` environments, in this process or in one process each (`vec_env`: `dummy` or `subproc`)."""
     apart = config.vec_env == "subproc"
+    row = replace(_combo(config), algo_class="", policy=None, kwargs={}) if apart else None
     makers: list[Callable[[], gymnasium.Env[Any, Any]]] = [
-        EnvMaker(config, stream, index, render_mode, apart) for index in range(n_envs)
+        EnvMaker(config, stream, index, render_mode, row) for index in range(n_envs)
     ]
     env = SubprocVecEnv(makers) if apart else DummyVecEnv(makers)
     return EpisodeLog(env) if stream == "train" else env

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import copy
 import io
 from dataclasses import dataclass
 from pathlib import Path
@@ -127,9 +126,14 @@ def train():
 def tables():
     """Restore the tables of names after a test that registers something."""
     load_plugins()
-    kept = [implemented_combos, registry.robots, registry.workspaces, registry.tasks, registry.robot_actions]
-    before = [{name: copy.copy(row) for name, row in table.items()} for table in kept]
+    kept = [registry.robots, registry.workspaces, registry.tasks, registry.robot_actions]
+    before = [dict(table) for table in kept]
+    combos = {algo: dict(rows) for algo, rows in implemented_combos.items()}
     yield
     for table, rows in zip(kept, before, strict=True):
         table.clear()
         table.update(rows)
+    implemented_combos.clear()
+    for algo, rows in combos.items():
+        for framework, row in rows.items():
+            implemented_combos.frameworks(algo).place(framework, row)
