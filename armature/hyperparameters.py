@@ -11,6 +11,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import math
 import re
@@ -158,9 +159,27 @@ def check_arguments(config: Config) -> None:
     """
     row = implemented_combos[config.algo][config.train_framework]
     cls = resolve(row.algo_class)
+    if config.demonstrations.path is not None:
+        _check_demonstrations(cls, config)
     check_algo_kwargs(cls, config.algo_kwargs)
     check_policy_kwargs(cls, config.policy or row.policy, config.policy_kwargs)
     build_policy_kwargs(config.policy_kwargs, config.train_framework)
+
+
+def _check_demonstrations(cls: type, config: Config) -> None:
+    """Raise `ConfigError` if a class cannot learn from demonstrations."""
+    if "replay_buffer_class" in hyperparameters(cls):
+        return
+    rows = {algo: frameworks.get(config.train_framework) for algo, frameworks in implemented_combos.items()}
+    able = []
+    for algo, row in rows.items():
+        with contextlib.suppress(Exception):  # a row of somebody else's that is broken is not what this is about
+            if row and "replay_buffer_class" in hyperparameters(resolve(row.algo_class)):
+                able.append(algo)
+    raise ConfigError(
+        f"demonstrations.path is given, but algo {config.algo!r} has no replay buffer to mix demonstrations into. "
+        f"These have: {', '.join(able)}."
+    )
 
 
 def check_algo_kwargs(cls: type, values: Mapping[str, Any]) -> None:

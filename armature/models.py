@@ -28,7 +28,8 @@ from stable_baselines3.common.vec_env import VecEnv
 from armature.checkpoints import MANIFEST, newest, read_json, settled, verify, write_folder, write_json
 from armature.checks import refuse_foreign_imports
 from armature.combos import Combo, implemented_combos
-from armature.config import NAMESPACE, Config
+from armature.config import NAMESPACE, Config, DemonstrationsConfig
+from armature.demonstrations import demonstration_arguments
 from armature.errors import ConfigError, RunError, UnknownNameError
 from armature.evaluation import Evaluation
 from armature.hyperparameters import build_kwargs, build_policy_kwargs, hyperparameters
@@ -78,6 +79,8 @@ def make_model(
         arguments["policy_kwargs"] = build_policy_kwargs(policy_kwargs, config.train_framework)
     if wants_hindsight(config):
         arguments |= _hindsight_arguments(cls, arguments, env, config)
+    if config.demonstrations.path is not None:
+        arguments |= demonstration_arguments(cls, arguments, env, config)
     of_run = {"seed": config.seed, "device": config.device, "verbose": 0}
     arguments |= {name: value for name, value in of_run.items() if _accepts(cls, name)}
     model = cls(_policy(cls, config.policy or policy, env, combo), env, **arguments)
@@ -172,6 +175,7 @@ def _write(model: Any, folder: Path, config: Config, evaluation: Evaluation | No
         "action_space": space_to_json(model.action_space),
         "counters": counters(model),
         "evaluation": evaluation.to_dict() if evaluation else None,
+        "demonstrations": _demonstrations_of(model),
         "state": {name: value for name, value in own.items() if name not in own_arrays},
         "config": config.model_dump(exclude=set(config.idle_keys)),
     }
@@ -183,6 +187,11 @@ def _write(model: Any, folder: Path, config: Config, evaluation: Evaluation | No
         np.savez(folder / "state.npz", **own_arrays)  # type: ignore[arg-type]
     if (statistics := model.get_vec_normalize_env()) is not None:
         save_statistics(statistics, folder / "normalization.npz")
+
+
+def _demonstrations_of(model: Any) -> str | None:
+    """Return the SHA-256 of the demonstrations that a model learns from."""
+    return getattr(getattr(model, "replay_buffer", None), "fingerprint", None)
 
 
 # ---------------------------------------------------------------------------------------------- finding and loading
@@ -283,6 +292,8 @@ def restore_model(model: Any, folder: Path) -> dict[str, Any]:
     set_counters(model, description["counters"])
     _restore_own_state(model, folder, description)
     _restore_statistics(model, folder)
+    if description.get("demonstrations") != _demonstrations_of(model):
+        log.warning("demonstrations.path holds other demonstrations than when %s was saved", folder)
     if (folder / "replay").is_dir():
         load_replay_buffer(model.replay_buffer, folder / "replay")
     elif getattr(model, "replay_buffer", None) is not None:
@@ -317,7 +328,8 @@ def _spaces_of(description: Mapping[str, Any]) -> tuple[spaces.Space[Any], space
 
 
 def _build_for_replay(env: VecEnv, config: Config) -> Any:
-    """Build the config's model with the smallest replay buffer there is: a replay needs none."""
+    """Build the config's model with the smallest replay buffer there is, and no demonstrations: a replay needs none."""
+    config = config.model_copy(update={"demonstrations": DemonstrationsConfig()})
     algo_class, policy, kwargs = implemented_combos[config.algo][config.train_framework]
     kwargs = {**kwargs, **config.algo_kwargs}
     if _accepts(resolve(algo_class), "buffer_size"):
