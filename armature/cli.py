@@ -23,7 +23,10 @@ from armature import jsonc, schema
 from armature.config import Config
 from armature.errors import ArmatureError, ConfigError, closest
 
-_METAVARS = {"integer": "N", "boolean": "true|false", "string": "TEXT", "array": "LIST", "object": "JSON"}
+_METAVARS = {
+    **{"integer": "N", "number": "X", "boolean": "true|false"},
+    **{"string": "TEXT", "array": "LIST", "object": "JSON"},
+}
 
 
 @dataclass(frozen=True)

@@ -188,10 +188,11 @@ def _layout(observation_space: spaces.Space[Any], action_space: spaces.Space[Any
         **_named("observation", seen),
         **_named("next_observation", seen),
         "action": action_space,
-        "reward": spaces.Box(-np.inf, np.inf, (), np.float32),
-        **dict.fromkeys(("terminated", "truncated", "success"), spaces.Box(0, 1, (), np.bool_)),
     }
-    return {name: np.broadcast_to(np.zeros((), part.dtype), (rows, *part.shape)) for name, part in parts.items()}
+    kinds = {name: (part.dtype, part.shape or ()) for name, part in parts.items()}
+    kinds["reward"] = (np.dtype(np.float32), ())
+    kinds |= dict.fromkeys(("terminated", "truncated", "success"), (np.dtype(np.bool_), ()))
+    return {name: np.broadcast_to(np.zeros((), dtype), (rows, *shape)) for name, (dtype, shape) in kinds.items()}
 
 
 # ---------------------------------------------------------------------------------------------- reading
@@ -276,7 +277,7 @@ def demonstration_arguments(cls: type, arguments: Mapping[str, Any], env: VecEnv
         None: DemonstrationDictBuffer if isinstance(env.observation_space, spaces.Dict) else DemonstrationBuffer,
         HerReplayBuffer: DemonstrationHerBuffer,
     }
-    asked = arguments.get("replay_buffer_class")
+    asked: Any = arguments.get("replay_buffer_class")
     if asked not in buffers:
         raise ConfigError(
             f"demonstrations and algo_kwargs.replay_buffer_class ({asked.__name__}) exclude each other. Remove one."
