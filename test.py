@@ -23,6 +23,7 @@ from armature.cli import Parser, exit_with_status
 from armature.config import Config
 from armature.errors import ConfigError
 from armature.plugins import load_extensions
+from armature.runs import changed_plugins
 
 if TYPE_CHECKING:
     from stable_baselines3.common.vec_env import VecEnv
@@ -48,6 +49,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     else:
         model = load_model(args.model, allow_import=args.allow_import)
         config, name = model.config, f"{model.folder}, trained for {model.step:,} steps"
+        for plugin in changed_plugins(model.run, config):
+            logging.warning("%s has changed since this model was trained", plugin)
 
     # -------------------------------------------------------------------------------------------- where
     from armature.vec import make_vec_env

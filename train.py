@@ -25,8 +25,9 @@ from armature.cli import TrainArgs, exit_with_status, parse_train_args
 from armature.combos import implemented_combos
 from armature.config import GENERAL_ENV, Config
 from armature.describe import create_config, describe_algo, describe_config, list_algos, write_new
-from armature.errors import ConfigError
+from armature.errors import ConfigError, PluginError
 from armature.hyperparameters import check_arguments
+from armature.plugin_check import check_plugin
 from armature.plugins import load_extensions, load_plugins
 from armature.runs import find_run, new_run, run_lock, versions, write_run_info, write_summary
 
@@ -55,8 +56,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         load_plugins(config.plugins)
         print(list_algos(as_json=args.json))
         return 0
-    if args.describe_algo:
-        config = config.model_copy(update={"algo": args.describe_algo})
+    if named := args.describe_algo or args.check_plugin:
+        config = config.model_copy(update={"algo": named})
+    if args.check_plugin:
+        return try_out(config)
     load_extensions(config)
     if args.describe_algo:
         print(describe_algo(config.algo, config.train_framework))
@@ -71,6 +74,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         check(config)
         return train(config)
     return 0
+
+
+def try_out(config: Config) -> int:
+    """Try an algorithm out, a line a step; return 0 if everything works."""
+    use_threads(config)
+    for step in check_plugin(config):
+        print(step, flush=True)
+    if step.ok:
+        print(f"Train it with: python train.py --algo={config.algo}")
+    return 0 if step.ok else PluginError.exit_status
 
 
 def resume(args: TrainArgs) -> int:
@@ -126,6 +139,8 @@ def train(config: Config, run: Path | None = None) -> int:
     checkpoints = CheckpointCallback(run, config, {"metrics": metrics})
     progress = ProgressCallback(config.steps, metrics, evaluations)
     with run_lock(run), StopOnSignal() as stop:
+        callbacks = CallbackList([evaluations, metrics, checkpoints, progress, stop])
+        callbacks.init_callback(model)
         if resumed:
             restore(model, run, config, checkpoints)
         config.save(run / "config.json")
@@ -136,10 +151,12 @@ def train(config: Config, run: Path | None = None) -> int:
         with suppress(StopTraining):
             model.learn(
                 config.steps - model.num_timesteps,
-                CallbackList([evaluations, metrics, checkpoints, progress, stop]),
+                callbacks,
                 log_interval=None,  # metrics.csv takes the place of SB3's own tables
                 reset_num_timesteps=False,
             )
+        if not stop.n_calls:
+            warn_of_silence(model, config)
         checkpoints.save()
         if stop.signal_number is not None:
             print(f"\nStopped by a signal, and saved. Go on with: python train.py --resume {run}")
@@ -164,6 +181,16 @@ def use_threads(config: Config) -> int:
 
     torch.set_num_threads(config.torch_threads or 1)
     return torch.get_num_threads()
+
+
+def warn_of_silence(model: Any, config: Config) -> None:
+    """Say what is missing of a run whose algorithm has a loop of its own and calls no callback."""
+    logging.warning(
+        "%s never called callback.on_step(): there are no metrics, evaluations and checkpoints from its training, and "
+        "Ctrl-C could not stop it",
+        config.algo,
+    )
+    model.num_timesteps = model.num_timesteps or config.steps
 
 
 def restore(model: Any, run: Path, config: Config, checkpoints: CheckpointCallback) -> None:

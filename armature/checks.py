@@ -113,13 +113,18 @@ _HARMLESS = re.compile(
 _ADDRESS = re.compile(r"(.+\.py|[A-Za-z_][\w.]*):[A-Za-z_]\w*", re.DOTALL)
 
 
+def named_imports(config: Config) -> list[str]:
+    """Return the modules and addresses of code that a configuration names, parts of networks aside."""
+    places = config.model_dump(include={"algo", "policy", "policy_kwargs", "algo_kwargs", "task_kwargs", "env_kwargs"})
+    named = [*config.plugins, *(text for text in _texts(places) if _ADDRESS.fullmatch(text))]
+    return [name for name in dict.fromkeys(named) if not _HARMLESS.fullmatch(name)]
+
+
 def foreign_imports(config: Config) -> list[str]:
     """Return the modules and addresses a configuration names that are no part of an installed plugin."""
     from importlib.metadata import entry_points
 
-    places = config.model_dump(include={"algo", "policy", "policy_kwargs", "algo_kwargs", "task_kwargs", "env_kwargs"})
-    named = [*config.plugins, *(text for text in _texts(places) if _ADDRESS.fullmatch(text))]
-    foreign = [name for name in dict.fromkeys(named) if not _HARMLESS.fullmatch(name)]
+    foreign = named_imports(config)
     installed = {point.module for point in entry_points(group="armature.algos")} if foreign else set()
     return [name for name in foreign if name.partition(":")[0] not in installed]
 

@@ -22,7 +22,10 @@ from typing import Any, NoReturn
 from armature import jsonc, schema
 from armature.config import Config
 from armature.errors import ArmatureError, ConfigError, closest
+from armature.old_keys import answer
 
+_SPELLINGS = {"algo": ("--agent", "--trainer_type")}
+"""Other spellings of a key's flag: what people who come with an agent or a trainer of their own look for."""
 _METAVARS = {
     **{"integer": "N", "number": "X", "boolean": "true|false"},
     **{"string": "TEXT", "array": "LIST", "object": "JSON"},
@@ -39,6 +42,8 @@ class TrainArgs:
     """Values by dotted key."""
     list_algos: bool = False
     describe_algo: str | None = None
+    check_plugin: str | None = None
+    """Name or address of an algorithm to try out."""
     create_config: str | None = None
     """File to write."""
     dry_run: bool = False
@@ -74,6 +79,8 @@ class Parser(argparse.ArgumentParser):
                 raise ConfigError(
                     f"unexpected argument {flag!r}. Flags begin with --; a file is given by --config {flag}"
                 )
+            if old := answer(flag):
+                raise ConfigError(f"{flag} {old}")
             guess = closest(flag, self._option_string_actions)
             raise ConfigError(f"unknown flag {flag}{guess or '.'} See --help.")
         return parsed
@@ -113,6 +120,7 @@ def _train_parser(argv: Sequence[str]) -> Parser:
     group.add_argument("--list-algos", action="store_true", help="print the table of algorithms")
     group.add_argument("--json", action="store_true", help="print that table as JSON")
     group.add_argument("--describe-algo", metavar="NAME", help="print every hyperparameter of an algorithm")
+    group.add_argument("--check-plugin", metavar="NAME", help="try an algorithm of your own out, and say what to mend")
     group.add_argument("--create-config", metavar="FILE", help="write a complete, commented configuration")
     group.add_argument(
         "--allow-import",
@@ -132,7 +140,11 @@ def _add_keys(parser: Parser, argv: Sequence[str]) -> None:
         for key in members:
             text = f"{key.meaning} ({key.allowed}; default: {schema.short(key.default)})"
             group.add_argument(
-                f"--{key.name}", dest=key.name, metavar=_METAVARS[_kind(key.name)], help=text.replace("%", "%%")
+                *_SPELLINGS.get(key.name, ()),
+                f"--{key.name}",
+                dest=key.name,
+                metavar=_METAVARS[_kind(key.name)],
+                help=text.replace("%", "%%"),
             )
     for flag in dict.fromkeys(word.partition("=")[0] for word in argv):
         head, *below = flag.removeprefix("--").split(".")

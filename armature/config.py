@@ -304,6 +304,8 @@ def _read(file: Path) -> dict[str, Any]:
     if not isinstance(values, dict):
         raise ConfigError(f"{file} holds {schema.short(values)}; a configuration is an object: {{ ... }}.")
     values.pop("$schema", None)  # for editors
+    if "trainer_type" in values:  # what people who come with a trainer of their own know it by
+        values.setdefault("algo", values.pop("trainer_type"))
     return values
 
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import importlib.metadata
+import importlib.util
 import inspect
 import json
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
+from importlib.metadata import EntryPoint
 from itertools import groupby
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,6 +17,7 @@ from armature import schema
 from armature.checks import installed_row, missing_module, task_class
 from armature.combos import Combo, implemented_combos
 from armature.config import Config, leaves
+from armature.discovery import installed_points
 from armature.errors import ConfigError
 from armature.hyperparameters import Hyperparameter, hyperparameters, policy_classes
 from armature.registry import resolve
@@ -27,12 +30,14 @@ _WIDTH = 110
 def list_algos(as_json: bool = False) -> str:
     """Return the table of algorithms; imports none of them."""
     rows = [_algo(algo, framework, row) for algo, rows in implemented_combos.items() for framework, row in rows.items()]
+    rows += [_point(point) for point in installed_points() if point.name not in implemented_combos]
     if as_json:
         return json.dumps(rows, indent=2)
     head = ("algo", "train_framework", "class", "policy", "goals", "package", "source")
     lines = [tuple(_cell(column, row) for column in head) for row in rows]
     missing = {f'Missing: {row["package"]}: pip install "{row["install"]}"' for row in rows if row["install"]}
     notes = ["Goals: can replay with hindsight (replay_buffer=her).", *sorted(missing)]
+    notes.append("Your own: --algo=file.py:Class, or see docs/extending.md. Try it out: --check-plugin NAME.")
     return "\n".join([*_aligned([head, *lines]), "", *notes])
 
 
@@ -51,11 +56,28 @@ def _algo(algo: str, framework: str, row: Combo) -> dict[str, Any]:
     }
 
 
+def _point(point: EntryPoint) -> dict[str, Any]:
+    """Return the row of an entry point as far as it can be told without importing it."""
+    package, version = (point.dist.name, point.dist.version) if point.dist else (None, None)
+    found = importlib.util.find_spec(point.module.partition(".")[0]) is not None
+    return {
+        "algo": point.name,
+        "train_framework": "pytorch",
+        "class": point.value,
+        "policy": None,
+        "goals": None,
+        "package": package,
+        "version": version,
+        "source": "entry point" if found else f"ERROR: there is no module {point.module}",
+        "install": None,
+    }
+
+
 def _cell(column: str, row: Mapping[str, Any]) -> str:
     if column == "package":
-        return f"{row['package']} {row['version'] or '(missing)'}"
+        return f"{row['package']} {row['version'] or '(missing)'}" if row["package"] else "-"
     if column == "goals":
-        return "yes" if row["goals"] else "-"
+        return {True: "yes", False: "-", None: "?"}[row["goals"]]
     return row[column] or "by observation"
 
 

@@ -133,7 +133,7 @@ def _trainer(name: str, trainers: Mapping[Any, Any], settings: Mapping[Any, Any]
     told = getattr(cls, "get_trainer_name", lambda: name)()
     if told != name:
         raise PluginError(f"algo {name!r}: get_trainer_name() of {where(cls)} returns {told!r}. Return {name!r}.")
-    return cls  # type: ignore[no-any-return]
+    return cls
 
 
 def _unknown(algo: str) -> UnknownNameError:

@@ -25,11 +25,13 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.logger import Logger
 from stable_baselines3.common.vec_env import VecEnv
 
+from armature.adapters import AlgorithmAdapter
 from armature.checkpoints import MANIFEST, newest, read_json, settled, verify, write_folder, write_json
 from armature.checks import refuse_foreign_imports
 from armature.combos import Combo, implemented_combos
 from armature.config import NAMESPACE, Config, DemonstrationsConfig
 from armature.demonstrations import demonstration_arguments
+from armature.doors import check_definition, is_sb3
 from armature.errors import ConfigError, RunError, UnknownNameError
 from armature.evaluation import Evaluation
 from armature.hyperparameters import build_kwargs, build_policy_kwargs, hyperparameters
@@ -73,6 +75,7 @@ def make_model(
     """
     combo = implemented_combos[config.algo][config.train_framework]
     cls = resolve(algo_class)
+    check_definition(cls, config.algo)
     arguments = build_kwargs(kwargs, env)
     policy_kwargs = {**arguments.pop("policy_kwargs", {}), **config.policy_kwargs}
     if policy_kwargs:
@@ -83,9 +86,9 @@ def make_model(
         arguments |= demonstration_arguments(cls, arguments, env, config)
     of_run = {"seed": config.seed, "device": config.device, "verbose": 0}
     arguments |= {name: value for name, value in of_run.items() if _accepts(cls, name)}
-    model = cls(_policy(cls, config.policy or policy, env, combo), env, **arguments)
-    if isinstance(model, BaseAlgorithm):
-        model.set_logger(Logger(None, []))  # without one, SB3 makes a folder for its log in /tmp
+    chosen = _policy(cls, config.policy or policy, env, combo)
+    model = cls(chosen, env, **arguments) if is_sb3(cls) else AlgorithmAdapter(cls, chosen, env, **arguments)
+    model.set_logger(Logger(None, []))  # without one, SB3 makes a folder for its log in /tmp
     return model
 
 
@@ -225,6 +228,12 @@ class LoadedModel(Player):
     folder: Path
     step: int
     """Environment steps that it was trained for."""
+
+    @property
+    def run(self) -> Path:
+        """The run folder that the model's folder is in."""
+        parent = self.folder.parent
+        return parent.parent if parent.name == "checkpoints" else parent
 
 
 def find_model(path: str | Path | None = None, logdir: str | Path = "trained_models") -> Path:

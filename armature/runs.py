@@ -21,8 +21,11 @@ from typing import TYPE_CHECKING, Any
 
 import armature
 from armature.checkpoints import checkpoints, read_json, recover, settled, write_json
+from armature.checks import named_imports
+from armature.combos import implemented_combos
 from armature.config import GENERAL_ENV, Config
 from armature.errors import RunError, RunInUseError
+from armature.registry import is_address
 
 if TYPE_CHECKING:
     from armature.evaluation import Evaluation
@@ -154,7 +157,7 @@ def write_run_info(run: Path, config: Config, torch_threads: int) -> None:
         "git": _git_revision(),
         "seed": config.seed,
         "versions": versions(),
-        "plugins": {name: _plugin_version(name) for name in config.plugins},
+        "plugins": plugin_versions(config),
         "host": {
             "platform": platform.system(),
             "machine": platform.machine(),
@@ -204,10 +207,29 @@ def versions() -> dict[str, str]:
     return found
 
 
+def plugin_versions(config: Config) -> dict[str, str | None]:
+    """Return what a configuration brings code from: versions of packages, hashes of files, an entry point's package."""
+    row = implemented_combos[config.algo][config.train_framework]
+    found = {name: _plugin_version(name) for name in named_imports(config)}
+    return {**found, config.algo: row.source} if row.source.startswith("entry point") else found
+
+
+def changed_plugins(run: Path, config: Config) -> list[str]:
+    """Return the plugins whose code is not what the run was trained with, as far as `run.json` tells."""
+    try:
+        before = dict(read_json(run / "run.json")["plugins"])
+    except (RunError, KeyError, TypeError, ValueError):
+        return []
+    now = plugin_versions(config)
+    return [name for name, version in before.items() if version and now.get(name, version) != version]
+
+
 def _plugin_version(name: str) -> str | None:
     """Return the version of a plugin's distribution, or the hash of a plugin that is one file."""
+    name = name.rpartition(":")[0] if is_address(name) else name
     if name.endswith(".py"):
-        return f"sha256:{hashlib.sha256(Path(name).expanduser().read_bytes()).hexdigest()}"
+        file = Path(name).expanduser()
+        return f"sha256:{hashlib.sha256(file.read_bytes()).hexdigest()}" if file.is_file() else None
     distributions = importlib.metadata.packages_distributions().get(name.partition(".")[0], [])
     return importlib.metadata.version(distributions[0]) if distributions else None
 

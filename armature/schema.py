@@ -12,6 +12,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from armature.errors import closest
+from armature.old_keys import answer
 
 Schema = dict[str, Any]
 
@@ -118,6 +119,8 @@ def _problem(schema: Schema, problem: Any, context: Mapping[str, Any]) -> str:
         known = _below(known, step)
     if problem["type"] == "extra_forbidden":
         names = known.get("properties", {})
+        if old := answer(str(path[-1])):
+            return f"{here} {old}"
         return f"{here}: unknown key{closest(path[-1], names) or '; known: ' + ', '.join(names) + '.'}"
     got = details.get("got", problem["input"])
     return f"{here} is {short(got)}; allowed: {details.get('allowed') or allowed(known)}.{_hint(known, got)}"

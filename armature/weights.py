@@ -36,12 +36,16 @@ UNREAD = {"data", "_stable_baselines3_version", "system_info.txt"}
 def load_weights(model: BaseAlgorithm, folder: Path, optimizers: bool) -> None:
     """Copy the weights of a model folder into a model; raise `RunError`, with the model unchanged, if they do not fit.
 
+    A model that has `load_file(path)` reads its file itself.
+
     Args:
         model: built from the same configuration and spaces.
         folder: a verified model folder.
         optimizers: whether the optimizers' moments are restored too, to go on training.
     """
-    if model._get_torch_save_params()[0]:
+    if hasattr(model, "load_file"):
+        model.load_file(folder / "model.zip")
+    elif model._get_torch_save_params()[0]:
         _load_torch(model, folder / "model.zip", optimizers)
     else:
         _load_jax(model, folder / "weights.npz", optimizers)

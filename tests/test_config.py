@@ -9,7 +9,7 @@ import armature
 from armature import jsonc, schema
 from armature.checks import refuse_foreign_imports
 from armature.cli import Parser, exit_with_status, parse_train_args
-from armature.combos import Combo, implemented_combos
+from armature.combos import Combo, implemented_combos, register
 from armature.config import Config, find, shipped_configs
 from armature.errors import ConfigError, PluginError, RunInUseError
 from armature.plugins import load_plugins
@@ -235,10 +235,10 @@ def test_hindsight_is_listed_from_the_table(monkeypatch):
         Config(algo="ppo", replay_buffer="her").check()
 
 
-def test_a_missing_class_is_told_before_anything_is_imported(monkeypatch, tmp_path):
+def test_a_missing_class_is_told_before_anything_is_imported(tables, tmp_path):
     """Rows name modules and files; both are looked for."""
     for address in ("no_such_module:Algo", f"{tmp_path}/gone.py:Algo"):
-        monkeypatch.setitem(implemented_combos, "mine", {"pytorch": Combo(address, source="somebody")})
+        register("mine", "pytorch", Combo(address, source="somebody"), replace=True)
         with pytest.raises(PluginError, match=r"from somebody.*is not there"):
             Config(algo="mine").check()
 

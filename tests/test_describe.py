@@ -33,6 +33,19 @@ class Mine:
     def __init__(self, policy, env, speed: float = 0.5, shape: tuple[int, int] = (1, 2), hook=print):
         pass
 
+    def learn(self, total_timesteps, callback=None):
+        return self
+
+    def predict(self, observation, deterministic=True):
+        return None, None
+
+    def save(self, path):
+        pass
+
+    @classmethod
+    def load(cls, path):
+        pass
+
 
 # ------------------------------------------------------------------------------------------------ --list-algos
 

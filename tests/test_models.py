@@ -28,11 +28,13 @@ from armature.models import (
     restore_model,
     save_model,
 )
+from armature.plugins import load_plugins
 from armature.policies import choose_policy
 from armature.state import space_from_json, space_to_json
 from armature.vec import SpacesOnly, make_vec_env, normalized
 
 ROOT = Path(armature.__file__).parent.parent
+load_plugins()
 ROWS = [(algo, framework) for algo, rows in implemented_combos.items() for framework in rows]
 ROW_NAMES = ["-".join(row) for row in ROWS]
 HINDSIGHT = [algo for algo, rows in implemented_combos.items() if rows["pytorch"].hindsight]
@@ -172,8 +174,21 @@ def test_arguments_of_the_run_go_only_to_classes_that_take_them(make_config, tab
         def __init__(self, policy, env, seed):
             self.seed = seed
 
+        def learn(self, total_timesteps, callback):
+            return self
+
+        def predict(self, observation, deterministic):
+            return None
+
+        def save(self, path):
+            pass
+
+        @classmethod
+        def load(cls, path):
+            return cls(None, None, 0)
+
     register("plain", "pytorch", Combo(Plain, policy="any"))
-    assert build(make_config("plain", algo_kwargs={}, policy_kwargs={}, seed=5)).seed == 5
+    assert build(make_config("plain", algo_kwargs={}, policy_kwargs={}, seed=5)).algorithm.seed == 5
 
 
 @pytest.mark.parametrize(

@@ -37,9 +37,7 @@ def play(env, steps=45):
 
 def test_seeds_do_not_change_between_versions():
     """Recorded runs are repeated with these."""
-    assert [episode_seed(0, stream, 0, 0) for stream in STREAMS] == [
-        *(742202927, 2064973073, 2932762783, 3874481208)
-    ]
+    assert [episode_seed(0, stream, 0, 0) for stream in STREAMS] == [*(742202927, 2064973073, 2932762783, 3874481208)]
     assert episode_seed(7, "train", 3, 1000) == 641369978
 
 
