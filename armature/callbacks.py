@@ -36,6 +36,7 @@ from armature.errors import RunError
 from armature.evaluation import Episode, Evaluation, evaluate
 from armature.models import Player, restore_model, save_checkpoint, save_model
 from armature.runs import CsvTable
+from armature.stats_writers import stats_writers
 from armature.vec import EpisodeLog, set_episode_counters
 
 log = logging.getLogger(__name__)
@@ -103,7 +104,7 @@ class MetricsCallback(BaseCallback):
 
     def __init__(self, run: Path, config: Config) -> None:
         super().__init__()
-        self.run, self.tensorboard = run, config.tensorboard
+        self.run, self.config = run, config
         self.episodes = 0
         """Episodes finished since the run began."""
         self._recent: deque[Episode] = deque(maxlen=WINDOW)
@@ -140,8 +141,8 @@ class MetricsCallback(BaseCallback):
         self._started = time.perf_counter()
         for table in (self._monitor, self._metrics):
             table.keep(lambda row: int(row["steps"]) <= self._steps_before)  # a killed session may have got further
-        outputs: list[KVWriter] = [CsvWriter(self._metrics)]
-        if self.tensorboard:
+        outputs: list[KVWriter] = [CsvWriter(self._metrics), *stats_writers(self.run, self.config)]
+        if self.config.tensorboard:
             outputs.append(_TensorBoard(self.run / "tensorboard", self._steps_before))
         self.model.set_logger(Logger(None, outputs))
         episode_log = unwrap_vec_wrapper(self.training_env, EpisodeLog)

@@ -50,7 +50,7 @@ def find_algo(algo: str, framework: str = "pytorch") -> None:
         raise _unknown(algo)
     point = points[0]
     with registering(_source(point), f"algo {algo!r}: {_source(point)} failed to load"):
-        combo = row_of(algo, point.load())
+        combo = row_of(algo, resolve(f"{point.module}:{point.attr}"))
     package = point.dist.name if point.dist else None
     register(algo, "pytorch", dataclasses.replace(combo, package=combo.package or package, source=_source(point)))
 
