@@ -237,7 +237,8 @@ def finish(config: Config, run: Path, steps: int, metrics: MetricsCallback) -> N
     found = evaluate(trained, env, config.final_eval_episodes)
     env.close()
     write_summary(run, steps=steps, wall_time_s=metrics.wall_time_s, episodes=metrics.episodes, evaluation=found)
-    plot_learning_curve(run)
+    if any((run / table).is_file() for table in ("metrics.csv", "evaluations.csv")):  # both can be switched off
+        plot_learning_curve(run)
     if config.record != "none":
         stage = make_vec_env(config, "replay", 1, render_mode="rgb_array")
         film(trained, stage, run / "videos" / f"replay.{config.record}", FILMED_EPISODES)

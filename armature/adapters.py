@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvObs, VecEnvStepReturn
 
@@ -30,7 +31,7 @@ class AlgorithmAdapter(BaseAlgorithm):
     """
 
     def __init__(self, algorithm_class: type, policy: type | str, env: VecEnv, **kwargs: Any) -> None:
-        super().__init__(policy="", env=env, learning_rate=0.0, seed=kwargs.get("seed"))
+        super().__init__(BasePolicy, env, learning_rate=0.0, seed=kwargs.get("seed"), support_multi_env=True)
         self.algorithm_class = algorithm_class
         self.counted = _StepCounter(env, self)
         self.policy: Any = algorithm_class(policy, self.counted, **kwargs)

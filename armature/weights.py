@@ -170,7 +170,7 @@ def jax_arrays(model: BaseAlgorithm) -> Arrays:
 
     Empty for algorithms that keep their weights in torch.
     """
-    if model._get_torch_save_params()[0]:
+    if model._get_torch_save_params()[0] or hasattr(model, "load_file"):
         return {}
     return {path: np.asarray(leaf) for path, leaf in _jax_leaves(model).items()}
 
