@@ -30,6 +30,7 @@ from armature.hyperparameters import check_arguments
 from armature.models import load_model, make_model, restore_model, save_model
 from armature.replay import save_replay_buffer
 from armature.vec import make_vec_env, normalized
+from tests.tutorials import ROOT, run_tutorial
 
 ABLE = ["sac", "td3", "ddpg", "dqn", "tqc", "crossq", "qrdqn", "myalgo", "her"]
 """Rows that demonstrations are for."""
@@ -431,3 +432,10 @@ def test_a_replay_needs_no_demonstrations(with_demos, train, tmp_path):
     assert loaded.config.demonstrations == config.demonstrations
     with zipfile.ZipFile(folder / "model.zip") as archive:
         assert archive.getinfo("data").file_size < 100_000
+
+
+@pytest.mark.slow
+def test_x16_f10_the_tutorial_runs_as_printed(tmp_path):
+    outputs = run_tutorial(ROOT / "docs/tutorials/demonstrations.md", tmp_path)
+    assert "20 episodes in demos.npz. Learn from them with: --demonstrations.path=demos.npz" in outputs[0]
+    assert "500 of 500 steps" in outputs[1]

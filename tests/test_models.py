@@ -72,7 +72,7 @@ def tensors(model):
 
 
 @pytest.mark.parametrize(("algo", "framework"), ROWS, ids=ROW_NAMES)
-def test_every_row_trains_saves_and_reloads(algo, framework, make_config, train):
+def test_a2_every_row_trains_saves_and_reloads(algo, framework, make_config, train):
     if framework == "jax":
         pytest.importorskip("sbx")
     config = make_config(algo, train_framework=framework)
