@@ -28,7 +28,7 @@ from armature.describe import create_config, describe_algo, describe_config, lis
 from armature.errors import ConfigError, PluginError
 from armature.hyperparameters import check_arguments
 from armature.plugin_check import check_plugin
-from armature.plugins import load_extensions, load_plugins
+from armature.plugins import load_extensions, load_plugins, plugin_faults
 from armature.runs import find_run, new_run, run_lock, versions, write_run_info, write_summary
 
 if TYPE_CHECKING:  # torch and SB3 are imported when a run starts, not to print the help
@@ -128,7 +128,8 @@ def train(config: Config, run: Path | None = None) -> int:
 
     # -------------------------------------------------------------------------------------------- who learns
     algo_class, policy, kwargs = implemented_combos[config.algo][config.train_framework]
-    model = make_model(algo_class, policy, {**kwargs, **config.algo_kwargs}, env, config)
+    with plugin_faults(config):
+        model = make_model(algo_class, policy, {**kwargs, **config.algo_kwargs}, env, config)
     if config.pretrained_model and run is None:
         load_pretrained(model, config.pretrained_model)
 
@@ -138,7 +139,7 @@ def train(config: Config, run: Path | None = None) -> int:
     metrics, evaluations = MetricsCallback(run, config), EvaluationCallback(run, config, eval_env)
     checkpoints = CheckpointCallback(run, config, {"metrics": metrics})
     progress = ProgressCallback(config.steps, metrics, evaluations)
-    with run_lock(run), StopOnSignal() as stop:
+    with run_lock(run), StopOnSignal() as stop, plugin_faults(config):
         callbacks = CallbackList([evaluations, metrics, checkpoints, progress, stop])
         callbacks.init_callback(model)
         if resumed:

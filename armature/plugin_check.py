@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import inspect
 import tempfile
-import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,7 +20,7 @@ from armature.combos import implemented_combos
 from armature.config import Config
 from armature.doors import check_definition, door, where
 from armature.errors import ArmatureError, PluginError
-from armature.plugins import load_extensions
+from armature.plugins import load_extensions, plugin_faults
 from armature.registry import resolve
 
 if TYPE_CHECKING:
@@ -51,13 +50,12 @@ def check_plugin(config: Config) -> Iterator[Step]:
     with tempfile.TemporaryDirectory() as folder, _Trial(config, Path(folder)).prepared() as trial:
         for name, step in trial.steps.items():
             try:
-                yield Step(name, True, step())
+                with plugin_faults(trial.config):
+                    text = step()
             except ArmatureError as error:
                 yield Step(name, False, str(error))
                 return
-            except Exception:  # the plugin's own, with its own traceback
-                yield Step(name, False, f"an exception:\n{traceback.format_exc()}")
-                return
+            yield Step(name, True, text)
 
 
 class _Trial:

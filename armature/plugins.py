@@ -39,6 +39,26 @@ def load_plugins(names: Iterable[str] = ()) -> None:
 
 
 @contextmanager
+def plugin_faults(config: Config) -> Iterator[None]:
+    """Turn an exception of an algorithm that is not ours into one message that names it, with its own traceback."""
+    from armature.combos import implemented_combos
+    from armature.doors import where
+
+    try:
+        yield
+    except ArmatureError:
+        raise
+    except Exception as error:
+        row = implemented_combos[config.algo][config.train_framework]
+        if row.source == "armature":
+            raise
+        raise PluginError(
+            f"algo {config.algo!r}, {where(row.algo_class)}, raised {type(error).__name__}: {error}\n"
+            f"{traceback.format_exc()}Mend it, and try it out with: python train.py --check-plugin {config.algo}"
+        ) from error
+
+
+@contextmanager
 def registering(name: str, failure: str) -> Iterator[None]:
     """Let what is registered within be known as from `name`; turn a stranger's exception into a `PluginError`."""
     token = registrant.set(name)

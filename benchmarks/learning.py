@@ -21,16 +21,20 @@ import report
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from armature.checks import foreign_imports
+from armature.config import Config
 
-def train(config: str, seed: int, logdir: Path, flags: list[str]) -> dict[str, Any]:
+
+def train(name: str, flags: list[str], seed: int, logdir: Path) -> dict[str, Any]:
     """Train in a process of its own, unless that was done already; return what it took and what came of it."""
-    run = logdir / f"{Path(config).stem}_{seed}"
+    run = logdir / f"{name}_{seed}"
     if not (run / "summary.json").is_file():
-        command = [sys.executable, str(report.ROOT / "train.py"), "--config", config, f"--seed={seed}"]
-        subprocess.run([*command, f"--logdir={logdir}", f"--run_name={run.name}", *flags], check=True)
+        command = [sys.executable, str(report.ROOT / "train.py"), *flags, f"--seed={seed}"]
+        subprocess.run([*command, f"--logdir={logdir}", f"--run_name={run.name}"], check=True)
     figures = run / "replay.json"
     replay = [sys.executable, str(report.ROOT / "test.py"), f"--model={run}", f"--json={figures}", "--episodes=100"]
-    subprocess.run(replay, check=True)
+    allowed = (f"--allow-import={name}" for name in foreign_imports(Config.load(run / "config.json")))
+    subprocess.run([*replay, *allowed], check=True)
     found, summary = (json.loads(file.read_text()) for file in (figures, run / "summary.json"))
     with (run / "evaluations.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
@@ -90,7 +94,7 @@ def main() -> None:
     parser.add_argument("--logdir", type=Path, default=report.ROOT / "trained_models/benchmarks")
     args, flags = parser.parse_known_args()
     name = Path(args.config).stem
-    runs = [train(args.config, seed, args.logdir, flags) for seed in args.seeds]
+    runs = [train(name, ["--config", args.config, *flags], seed, args.logdir) for seed in args.seeds]
     for run in runs:
         run["first_evaluation_at_bar"] = reached(run["curve"], args.bar)
         print(
