@@ -106,6 +106,18 @@ def _arguments(cls: type) -> tuple[dict[str, Hyperparameter], bool]:
     return found, True
 
 
+def takes_argument(cls: type, name: str) -> bool:
+    """Return whether a constructor takes an argument, be it that it passes it on to its parent's."""
+    for base in cls.__mro__:
+        if "__init__" in vars(base):
+            parameters = inspect.signature(base.__init__).parameters  # type: ignore[misc]
+            if name in parameters:
+                return True
+            if all(parameter.kind != parameter.VAR_KEYWORD for parameter in parameters.values()):
+                return False
+    return False
+
+
 def _signature(cls: type) -> inspect.Signature:
     try:
         return inspect.signature(cls.__init__, eval_str=True)  # type: ignore[misc]
@@ -168,13 +180,13 @@ def check_arguments(config: Config) -> None:
 
 def _check_demonstrations(cls: type, config: Config) -> None:
     """Raise `ConfigError` if a class cannot learn from demonstrations."""
-    if "replay_buffer_class" in hyperparameters(cls):
+    if takes_argument(cls, "replay_buffer_class"):
         return
     rows = {algo: frameworks.get(config.train_framework) for algo, frameworks in implemented_combos.items()}
     able = []
     for algo, row in rows.items():
         with contextlib.suppress(Exception):  # a row of somebody else's that is broken is not what this is about
-            if row and "replay_buffer_class" in hyperparameters(resolve(row.algo_class)):
+            if row and takes_argument(resolve(row.algo_class), "replay_buffer_class"):
                 able.append(algo)
     raise ConfigError(
         f"demonstrations.path is given, but algo {config.algo!r} has no replay buffer to mix demonstrations into. "

@@ -11,7 +11,6 @@ read from files (`armature.weights`, `armature.state`, `armature.replay`).
 
 from __future__ import annotations
 
-import inspect
 import logging
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -34,7 +33,7 @@ from armature.demonstrations import demonstration_arguments
 from armature.doors import check_definition, is_sb3
 from armature.errors import ConfigError, RunError, UnknownNameError
 from armature.evaluation import Evaluation
-from armature.hyperparameters import build_kwargs, build_policy_kwargs, hyperparameters
+from armature.hyperparameters import build_kwargs, build_policy_kwargs, hyperparameters, takes_argument
 from armature.plugins import load_extensions
 from armature.policies import choose_policy
 from armature.registry import resolve
@@ -85,7 +84,7 @@ def make_model(
     if config.demonstrations.path is not None:
         arguments |= demonstration_arguments(cls, arguments, env, config)
     of_run = {"seed": config.seed, "device": config.device, "verbose": 0}
-    arguments |= {name: value for name, value in of_run.items() if _accepts(cls, name)}
+    arguments |= {name: value for name, value in of_run.items() if takes_argument(cls, name)}
     chosen = _policy(cls, config.policy or policy, env, combo)
     model = cls(chosen, env, **arguments) if is_sb3(cls) else AlgorithmAdapter(cls, chosen, env, **arguments)
     model.set_logger(Logger(None, []))  # without one, SB3 makes a folder for its log in /tmp
@@ -101,18 +100,6 @@ def _policy(cls: type, policy: type | str | None, env: VecEnv, combo: Combo) -> 
     if isinstance(policy, str) and known and policy not in known:
         raise UnknownNameError(f"policy of {cls.__name__}", policy, known)
     return policy
-
-
-def _accepts(cls: type, name: str) -> bool:
-    """Return whether a constructor takes an argument, be it that it passes it on to its parent's."""
-    for base in cls.__mro__:
-        if "__init__" in vars(base):
-            parameters = inspect.signature(base.__init__).parameters  # type: ignore[misc]
-            if name in parameters:
-                return True
-            if all(parameter.kind != parameter.VAR_KEYWORD for parameter in parameters.values()):
-                return False
-    return False
 
 
 def _hindsight_arguments(cls: type, arguments: Mapping[str, Any], env: VecEnv, config: Config) -> dict[str, Any]:
@@ -341,7 +328,7 @@ def _build_for_replay(env: VecEnv, config: Config) -> Any:
     config = config.model_copy(update={"demonstrations": DemonstrationsConfig()})
     algo_class, policy, kwargs = implemented_combos[config.algo][config.train_framework]
     kwargs = {**kwargs, **config.algo_kwargs}
-    if _accepts(resolve(algo_class), "buffer_size"):
+    if takes_argument(resolve(algo_class), "buffer_size"):
         kwargs["buffer_size"] = env.num_envs
     return make_model(algo_class, policy, kwargs, env, config)
 
