@@ -106,18 +106,6 @@ def _arguments(cls: type) -> tuple[dict[str, Hyperparameter], bool]:
     return found, True
 
 
-def takes_argument(cls: type, name: str) -> bool:
-    """Return whether a constructor takes an argument, be it that it passes it on to its parent's."""
-    for base in cls.__mro__:
-        if "__init__" in vars(base):
-            parameters = inspect.signature(base.__init__).parameters  # type: ignore[misc]
-            if name in parameters:
-                return True
-            if all(parameter.kind != parameter.VAR_KEYWORD for parameter in parameters.values()):
-                return False
-    return False
-
-
 def _signature(cls: type) -> inspect.Signature:
     try:
         return inspect.signature(cls.__init__, eval_str=True)  # type: ignore[misc]
@@ -159,6 +147,18 @@ def _words(annotation: Any) -> str:
 
 def _is_schedule(annotation: Any) -> bool:
     return annotation is Callable or get_origin(annotation) is Callable
+
+
+def takes_argument(cls: type, name: str) -> bool:
+    """Return whether a constructor takes an argument, be it that it passes it on to its parent's."""
+    for base in cls.__mro__:
+        if "__init__" in vars(base):
+            parameters = inspect.signature(base.__init__).parameters  # type: ignore[misc]
+            if name in parameters:
+                return True
+            if all(parameter.kind != parameter.VAR_KEYWORD for parameter in parameters.values()):
+                return False
+    return False
 
 
 # ------------------------------------------------------------------------------------------------ what is right
