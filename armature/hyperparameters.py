@@ -11,6 +11,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import math
 import re
@@ -168,6 +169,18 @@ def _is_schedule(annotation: Any) -> bool:
     return annotation is Callable or get_origin(annotation) is Callable
 
 
+def takes_argument(cls: type, name: str) -> bool:
+    """Return whether a constructor takes an argument, be it that it passes it on to its parent's."""
+    for base in cls.__mro__:
+        if "__init__" in vars(base):
+            parameters = inspect.signature(base.__init__).parameters  # type: ignore[misc]
+            if name in parameters:
+                return True
+            if all(parameter.kind != parameter.VAR_KEYWORD for parameter in parameters.values()):
+                return False
+    return False
+
+
 # ------------------------------------------------------------------------------------------------ what is right
 
 
@@ -178,11 +191,29 @@ def check_arguments(config: Config) -> None:
     """
     row = implemented_combos[config.algo][config.train_framework]
     cls = resolve(row.algo_class)
+    if config.demonstrations.path is not None:
+        _check_demonstrations(cls, config)
     check_algo_kwargs(cls, config.algo_kwargs)
     policy, policy_kwargs = config.policy or row.policy, {**row.kwargs.get("policy_kwargs", {}), **config.policy_kwargs}
     check_policy_kwargs(cls, policy, policy_kwargs)
     build_policy_kwargs(policy_kwargs, config.train_framework)
     require_findable(policy)
+
+
+def _check_demonstrations(cls: type, config: Config) -> None:
+    """Raise `ConfigError` if a class cannot learn from demonstrations."""
+    if takes_argument(cls, "replay_buffer_class"):
+        return
+    rows = {algo: frameworks.get(config.train_framework) for algo, frameworks in implemented_combos.items()}
+    able = []
+    for algo, row in rows.items():
+        with contextlib.suppress(Exception):  # a row of somebody else's that is broken is not what this is about
+            if row and takes_argument(resolve(row.algo_class), "replay_buffer_class"):
+                able.append(algo)
+    raise ConfigError(
+        f"demonstrations.path is given, but algo {config.algo!r} has no replay buffer to mix demonstrations into. "
+        f"These have: {', '.join(able)}."
+    )
 
 
 def check_algo_kwargs(cls: type, values: Mapping[str, Any]) -> None:

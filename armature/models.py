@@ -11,7 +11,6 @@ read from files (`armature.weights`, `armature.state`, `armature.replay`).
 
 from __future__ import annotations
 
-import inspect
 import logging
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -29,11 +28,12 @@ from armature.adapters import AlgorithmAdapter
 from armature.checkpoints import MANIFEST, newest, read_json, settled, verify, write_folder, write_json
 from armature.checks import refuse_foreign_imports
 from armature.combos import implemented_combos
-from armature.config import NAMESPACE, Config
+from armature.config import NAMESPACE, Config, DemonstrationsConfig
+from armature.demonstrations import demonstration_arguments
 from armature.doors import check_definition, is_sb3
 from armature.errors import ConfigError, PluginError, RunError, UnknownNameError
 from armature.evaluation import Evaluation
-from armature.hyperparameters import build_kwargs, build_policy_kwargs, hyperparameters
+from armature.hyperparameters import build_kwargs, build_policy_kwargs, hyperparameters, takes_argument
 from armature.plugins import load_extensions
 from armature.policies import check_features, check_observations, choose_policy, find_policy, home, require_findable
 from armature.registry import resolve
@@ -89,8 +89,10 @@ def _make(
         arguments["policy_kwargs"] = build_policy_kwargs(policy_kwargs, config.train_framework)
     if wants_hindsight(config):
         arguments |= _hindsight_arguments(cls, arguments, env, config)
+    if config.demonstrations.path is not None:
+        arguments |= demonstration_arguments(cls, arguments, env, config)
     of_run = {"seed": config.seed, "device": config.device, "verbose": 0}
-    arguments |= {name: value for name, value in of_run.items() if _accepts(cls, name)}
+    arguments |= {name: value for name, value in of_run.items() if takes_argument(cls, name)}
     policy = config.policy or policy or choose_policy(env.observation_space, combo)
     check_observations(policy, env.observation_space)
     chosen = find_policy(cls, policy, policy_kwargs.get("net_arch"))
@@ -100,17 +102,7 @@ def _make(
     return model
 
 
-def _accepts(cls: type, name: str) -> bool:
-    """Return whether a constructor takes an argument, be it that it passes it on to its parent's."""
-    for base in cls.__mro__:
-        if "__init__" in vars(base):
-            parameters = inspect.signature(base.__init__).parameters  # type: ignore[misc]
-            if name in parameters:
-                return True
-            if all(parameter.kind != parameter.VAR_KEYWORD for parameter in parameters.values()):
-                return False
-    return False
-
+@@REMOVE@@
 
 def _hindsight_arguments(cls: type, arguments: Mapping[str, Any], env: VecEnv, config: Config) -> dict[str, Any]:
     """Return the arguments that make a class replay with hindsight."""
@@ -175,6 +167,7 @@ def _write(model: Any, folder: Path, config: Config, evaluation: Evaluation | No
         "action_space": space_to_json(model.action_space),
         "counters": counters(model),
         "evaluation": evaluation.to_dict() if evaluation else None,
+        "demonstrations": _demonstrations_of(model),
         "state": {name: value for name, value in own.items() if name not in own_arrays},
         "config": config.model_dump(exclude=set(config.idle_keys)),
     }
@@ -186,6 +179,11 @@ def _write(model: Any, folder: Path, config: Config, evaluation: Evaluation | No
         np.savez(folder / "state.npz", **own_arrays)  # type: ignore[arg-type]
     if (statistics := model.get_vec_normalize_env()) is not None:
         save_statistics(statistics, folder / "normalization.npz")
+
+
+def _demonstrations_of(model: Any) -> str | None:
+    """Return the SHA-256 of the demonstrations that a model learns from."""
+    return getattr(getattr(model, "replay_buffer", None), "fingerprint", None)
 
 
 # ---------------------------------------------------------------------------------------------- finding and loading
@@ -309,6 +307,8 @@ def restore_model(model: Any, folder: Path) -> dict[str, Any]:
     set_counters(model, description["counters"])
     _restore_own_state(model, folder, description)
     _restore_statistics(model, folder)
+    if description.get("demonstrations") != _demonstrations_of(model):
+        log.warning("demonstrations.path holds other demonstrations than when %s was saved", folder)
     if (folder / "replay").is_dir():
         load_replay_buffer(model.replay_buffer, folder / "replay")
     elif getattr(model, "replay_buffer", None) is not None:
@@ -356,12 +356,13 @@ def _policy_of(config: Config, description: Mapping[str, Any]) -> Any:
 
 
 def build_for_replay(env: VecEnv, config: Config, policy: Any) -> Any:
-    """Build the config's model with the smallest replay buffer there is: a replay needs none."""
+    """Build the config's model with the smallest replay buffer there is, and no demonstrations: a replay needs none."""
+    config = config.model_copy(update={"demonstrations": DemonstrationsConfig(), "policy": None})
     algo_class, _, kwargs = implemented_combos[config.algo][config.train_framework]
     kwargs = {**kwargs, **config.algo_kwargs}
-    if _accepts(resolve(algo_class), "buffer_size"):
+    if takes_argument(resolve(algo_class), "buffer_size"):
         kwargs["buffer_size"] = env.num_envs
-    return _make(algo_class, policy, kwargs, env, config.model_copy(update={"policy": None}))
+    return _make(algo_class, policy, kwargs, env, config)
 
 
 def _restore_own_state(model: Any, folder: Path, description: Mapping[str, Any]) -> None:
