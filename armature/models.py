@@ -102,8 +102,6 @@ def _make(
     return model
 
 
-@@REMOVE@@
-
 def _hindsight_arguments(cls: type, arguments: Mapping[str, Any], env: VecEnv, config: Config) -> dict[str, Any]:
     """Return the arguments that make a class replay with hindsight."""
     space = env.observation_space
