@@ -11,6 +11,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import math
 import re
@@ -18,6 +19,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import NoneType, UnionType
 from typing import TYPE_CHECKING, Any, Literal, Union, get_args, get_origin
+
+from pydantic_core import to_jsonable_python
 
 from armature.combos import implemented_combos
 from armature.doors import check_definition, door
@@ -97,6 +100,8 @@ def hyperparameters(cls: type) -> dict[str, Hyperparameter]:
 
 def _arguments(cls: type) -> tuple[dict[str, Hyperparameter], bool]:
     """Return the arguments, and whether the class takes any others besides."""
+    if hasattr(cls, "settings_class"):
+        return {name: _of_field(name, field) for name, field in cls.settings_class.model_fields.items()}, False
     meanings = _meanings(cls)
     if hasattr(cls, "get_default_parameters"):
         return _declared(cls, meanings), False
@@ -128,6 +133,15 @@ def _declared(cls: Any, meanings: Mapping[str, str]) -> dict[str, Hyperparameter
         name: Hyperparameter(name, _words(kinds[name]), value, meanings.get(name, ""), kinds[name])
         for name, value in defaults.items()
     }
+
+
+def _of_field(name: str, field: Any) -> Hyperparameter:
+    default = (
+        inspect.Parameter.empty
+        if field.is_required()
+        else to_jsonable_python(field.get_default(call_default_factory=True))
+    )
+    return Hyperparameter(name, _words(field.annotation), default, field.description or "", field.annotation)
 
 
 def _signature(cls: type) -> inspect.Signature:
@@ -176,6 +190,18 @@ def _is_schedule(annotation: Any) -> bool:
     return annotation is Callable or get_origin(annotation) is Callable
 
 
+def takes_argument(cls: type, name: str) -> bool:
+    """Return whether a constructor takes an argument, be it that it passes it on to its parent's."""
+    for base in cls.__mro__:
+        if "__init__" in vars(base):
+            parameters = inspect.signature(base.__init__).parameters  # type: ignore[misc]
+            if name in parameters:
+                return True
+            if all(parameter.kind != parameter.VAR_KEYWORD for parameter in parameters.values()):
+                return False
+    return False
+
+
 # ------------------------------------------------------------------------------------------------ what is right
 
 
@@ -186,6 +212,8 @@ def check_arguments(config: Config) -> None:
     """
     row = implemented_combos[config.algo][config.train_framework]
     cls = resolve(row.algo_class)
+    if config.demonstrations.path is not None:
+        _check_demonstrations(cls, config)
     if door(cls) == "agent":
         return _check_agent(cls, config)
     if config.loop is not None or config.loop_kwargs:
@@ -195,6 +223,22 @@ def check_arguments(config: Config) -> None:
     check_policy_kwargs(cls, policy, policy_kwargs)
     build_policy_kwargs(policy_kwargs, config.train_framework)
     require_findable(policy)
+
+
+def _check_demonstrations(cls: type, config: Config) -> None:
+    """Raise `ConfigError` if a class cannot learn from demonstrations."""
+    if takes_argument(cls, "replay_buffer_class"):
+        return
+    rows = {algo: frameworks.get(config.train_framework) for algo, frameworks in implemented_combos.items()}
+    able = []
+    for algo, row in rows.items():
+        with contextlib.suppress(Exception):  # a row of somebody else's that is broken is not what this is about
+            if row and takes_argument(resolve(row.algo_class), "replay_buffer_class"):
+                able.append(algo)
+    raise ConfigError(
+        f"demonstrations.path is given, but algo {config.algo!r} has no replay buffer to mix demonstrations into. "
+        f"These have: {', '.join(able)}."
+    )
 
 
 def _check_agent(cls: type, config: Config) -> None:
@@ -239,6 +283,11 @@ def check_algo_kwargs(cls: type, values: Mapping[str, Any]) -> None:
     known, takes_others = _arguments(cls)
     if not takes_others:
         _check_names("algo_kwargs", known, values)
+    if hasattr(cls, "settings_class"):
+        from armature.trainers.settings import checked
+
+        checked(cls.settings_class, values)
+        return
     for name, value in values.items():
         if name in known:
             _check_value(f"algo_kwargs.{name}", known[name], value)

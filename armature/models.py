@@ -11,7 +11,6 @@ read from files (`armature.weights`, `armature.state`, `armature.replay`).
 
 from __future__ import annotations
 
-import inspect
 import logging
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -30,7 +29,8 @@ from armature.agent_model import AgentModel
 from armature.checkpoints import MANIFEST, newest, read_json, settled, verify, write_folder, write_json
 from armature.checks import refuse_foreign_imports
 from armature.combos import implemented_combos
-from armature.config import NAMESPACE, Config
+from armature.config import NAMESPACE, Config, DemonstrationsConfig
+from armature.demonstrations import demonstration_arguments
 from armature.doors import check_definition, door, is_sb3
 from armature.errors import ConfigError, PluginError, RunError, UnknownNameError
 from armature.evaluation import Evaluation
@@ -40,6 +40,7 @@ from armature.hyperparameters import (
     build_policy_kwargs,
     hyperparameters,
     loop_class,
+    takes_argument,
 )
 from armature.plugins import load_extensions
 from armature.policies import check_features, check_observations, choose_policy, find_policy, home, require_findable
@@ -98,8 +99,10 @@ def _make(
         arguments["policy_kwargs"] = build_policy_kwargs(policy_kwargs, config.train_framework)
     if wants_hindsight(config):
         arguments |= _hindsight_arguments(cls, arguments, env, config)
+    if config.demonstrations.path is not None:
+        arguments |= demonstration_arguments(cls, arguments, env, config)
     of_run = {"seed": config.seed, "device": config.device, "verbose": 0}
-    arguments |= {name: value for name, value in of_run.items() if _accepts(cls, name)}
+    arguments |= {name: value for name, value in of_run.items() if takes_argument(cls, name)}
     policy = config.policy or policy or choose_policy(env.observation_space, combo)
     check_observations(policy, env.observation_space)
     chosen = find_policy(cls, policy, policy_kwargs.get("net_arch"))
@@ -121,18 +124,6 @@ def _make_agent(cls: type, parameters: Mapping[str, Any], env: VecEnv, config: C
     )
     model.set_logger(Logger(None, []))
     return model
-
-
-def _accepts(cls: type, name: str) -> bool:
-    """Return whether a constructor takes an argument, be it that it passes it on to its parent's."""
-    for base in cls.__mro__:
-        if "__init__" in vars(base):
-            parameters = inspect.signature(base.__init__).parameters  # type: ignore[misc]
-            if name in parameters:
-                return True
-            if all(parameter.kind != parameter.VAR_KEYWORD for parameter in parameters.values()):
-                return False
-    return False
 
 
 def _hindsight_arguments(cls: type, arguments: Mapping[str, Any], env: VecEnv, config: Config) -> dict[str, Any]:
@@ -198,6 +189,7 @@ def _write(model: Any, folder: Path, config: Config, evaluation: Evaluation | No
         "action_space": space_to_json(model.action_space),
         "counters": counters(model),
         "evaluation": evaluation.to_dict() if evaluation else None,
+        "demonstrations": _demonstrations_of(model),
         "state": {name: value for name, value in own.items() if name not in own_arrays},
         "config": config.model_dump(exclude=set(config.idle_keys)),
     }
@@ -209,6 +201,11 @@ def _write(model: Any, folder: Path, config: Config, evaluation: Evaluation | No
         np.savez(folder / "state.npz", **own_arrays)  # type: ignore[arg-type]
     if (statistics := model.get_vec_normalize_env()) is not None:
         save_statistics(statistics, folder / "normalization.npz")
+
+
+def _demonstrations_of(model: Any) -> str | None:
+    """Return the SHA-256 of the demonstrations that a model learns from."""
+    return getattr(getattr(model, "replay_buffer", None), "fingerprint", None)
 
 
 # ---------------------------------------------------------------------------------------------- finding and loading
@@ -334,6 +331,8 @@ def restore_model(model: Any, folder: Path) -> dict[str, Any]:
     set_counters(model, description["counters"])
     _restore_own_state(model, folder, description)
     _restore_statistics(model, folder)
+    if description.get("demonstrations") != _demonstrations_of(model):
+        log.warning("demonstrations.path holds other demonstrations than when %s was saved", folder)
     if (folder / "replay").is_dir():
         load_replay_buffer(model.replay_buffer, folder / "replay")
     elif getattr(model, "replay_buffer", None) is not None:
@@ -381,13 +380,14 @@ def _policy_of(config: Config, description: Mapping[str, Any]) -> Any:
 
 
 def build_for_replay(env: VecEnv, config: Config, policy: Any) -> Any:
-    """Build the config's model with the smallest replay buffer there is: a replay needs none."""
+    """Build the config's model with the smallest replay buffer there is, and no demonstrations: a replay needs none."""
+    config = config.model_copy(update={"demonstrations": DemonstrationsConfig(), "policy": None})
     algo_class, _, kwargs = implemented_combos[config.algo][config.train_framework]
     kwargs = {**kwargs, **config.algo_kwargs}
     cls = resolve(algo_class)
-    if door(cls) != "agent" and _accepts(cls, "buffer_size"):
+    if door(cls) != "agent" and takes_argument(cls, "buffer_size"):
         kwargs["buffer_size"] = env.num_envs
-    return _make(algo_class, policy, kwargs, env, config.model_copy(update={"policy": None}))
+    return _make(algo_class, policy, kwargs, env, config)
 
 
 def _restore_own_state(model: Any, folder: Path, description: Mapping[str, Any]) -> None:

@@ -111,6 +111,7 @@ COUNTERS = (
     "episodes",
     "_current_progress_remaining",
     "exploration_rate",
+    "_steps_owed",
 )
 """Numbers that an algorithm counts in, as far as it has them. A file cannot set any other attribute."""
 
