@@ -115,7 +115,8 @@ _ADDRESS = re.compile(r"(.+\.py|[A-Za-z_][\w.]*):[A-Za-z_]\w*", re.DOTALL)
 
 def named_imports(config: Config) -> list[str]:
     """Return the modules and addresses of code that a configuration names, parts of networks aside."""
-    places = config.model_dump(include={"algo", "policy", "policy_kwargs", "algo_kwargs", "task_kwargs", "env_kwargs"})
+    keys = {"algo", "loop", "policy", "policy_kwargs", "algo_kwargs", "task_kwargs", "env_kwargs"}
+    places = config.model_dump(include=keys)
     named = [*config.plugins, *(text for text in _texts(places) if _ADDRESS.fullmatch(text))]
     return [name for name in dict.fromkeys(named) if not _HARMLESS.fullmatch(name)]
 
