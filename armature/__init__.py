@@ -42,6 +42,7 @@ _HOMES = {
     "load_plugins": "armature.plugins",
     "make_vec_env": "armature.vec",
     "register": "armature.combos",
+    "register_policy": "armature.policies",
     "resolve": "armature.registry",
     "reward_signals": "armature.trainers.settings",
     "robots": "armature.registry",

@@ -28,11 +28,13 @@ from armature.models import (
     restore_model,
     save_model,
 )
+from armature.plugins import load_plugins
 from armature.policies import choose_policy
 from armature.state import space_from_json, space_to_json
 from armature.vec import SpacesOnly, make_vec_env, normalized
 
 ROOT = Path(armature.__file__).parent.parent
+load_plugins()
 ROWS = [(algo, framework) for algo, rows in implemented_combos.items() for framework in rows]
 ROW_NAMES = ["-".join(row) for row in ROWS]
 HINDSIGHT = [algo for algo, rows in implemented_combos.items() if rows["pytorch"].hindsight]
@@ -70,7 +72,7 @@ def tensors(model):
 
 
 @pytest.mark.parametrize(("algo", "framework"), ROWS, ids=ROW_NAMES)
-def test_every_row_trains_saves_and_reloads(algo, framework, make_config, train):
+def test_a2_every_row_trains_saves_and_reloads(algo, framework, make_config, train):
     if framework == "jax":
         pytest.importorskip("sbx")
     config = make_config(algo, train_framework=framework)
