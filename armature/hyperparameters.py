@@ -121,15 +121,6 @@ def _arguments(cls: type) -> tuple[dict[str, Hyperparameter], bool]:
     return found, True
 
 
-def _of_field(name: str, field: Any) -> Hyperparameter:
-    default = (
-        inspect.Parameter.empty
-        if field.is_required()
-        else to_jsonable_python(field.get_default(call_default_factory=True))
-    )
-    return Hyperparameter(name, _words(field.annotation), default, field.description or "", field.annotation)
-
-
 def _declared(cls: Any, meanings: Mapping[str, str]) -> dict[str, Hyperparameter]:
     """Return the parameters that an agent or a loop declares; their types are those of the defaults."""
     defaults = cls.get_default_parameters()
@@ -142,6 +133,15 @@ def _declared(cls: Any, meanings: Mapping[str, str]) -> dict[str, Hyperparameter
         name: Hyperparameter(name, _words(kinds[name]), value, meanings.get(name, ""), kinds[name])
         for name, value in defaults.items()
     }
+
+
+def _of_field(name: str, field: Any) -> Hyperparameter:
+    default = (
+        inspect.Parameter.empty
+        if field.is_required()
+        else to_jsonable_python(field.get_default(call_default_factory=True))
+    )
+    return Hyperparameter(name, _words(field.annotation), default, field.description or "", field.annotation)
 
 
 def _signature(cls: type) -> inspect.Signature:
