@@ -13,7 +13,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from armature import schema
+from armature import __version__, schema
 from armature.checks import installed_row, missing_module, task_class
 from armature.combos import Combo, implemented_combos
 from armature.config import Config, leaves
@@ -93,7 +93,7 @@ def _version(package: str | None) -> str:
     try:
         return importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:
-        return "(not a package)"
+        return __version__ if package == "armature" else "(not a package)"
 
 
 def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
