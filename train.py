@@ -20,6 +20,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from armature.algo_schema import algo_schema
 from armature.checks import consent_flags, foreign_imports, refuse_foreign_imports
 from armature.cli import TrainArgs, exit_with_status, parse_train_args
 from armature.combos import implemented_combos
@@ -62,7 +63,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return try_out(config)
     load_extensions(config)
     if args.describe_algo:
-        print(describe_algo(config.algo, config.train_framework))
+        described = algo_schema if args.json else describe_algo
+        print(described(config.algo, config.train_framework))
     elif args.create_config:
         check(config)
         write_new(args.create_config, create_config(config))
@@ -119,6 +121,7 @@ def train(config: Config, run: Path | None = None) -> int:
     )
     from armature.models import load_pretrained, make_model, save_model
     from armature.vec import make_vec_env, normalized
+    from armature.weights import divergence_explained
 
     # -------------------------------------------------------------------------------------------- where it happens
     threads = use_threads(config)
@@ -149,7 +152,7 @@ def train(config: Config, run: Path | None = None) -> int:
         print_banner(config, run, model, threads)
 
         # ---------------------------------------------------------------------------------------- learn
-        with suppress(StopTraining):
+        with suppress(StopTraining), divergence_explained(model):
             model.learn(
                 config.steps - model.num_timesteps,
                 callbacks,
