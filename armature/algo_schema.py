@@ -5,13 +5,14 @@ from __future__ import annotations
 import ast
 import inspect
 import json
+import math
 import re
 from collections.abc import Sequence
 from typing import Any
 
 from armature.checks import installed_row
 from armature.combos import Combo
-from armature.hyperparameters import RANGES, Hyperparameter, hyperparameters
+from armature.hyperparameters import RANGES, Hyperparameter, hyperparameters, takes_others
 from armature.registry import resolve
 
 Schema = dict[str, Any]
@@ -26,14 +27,15 @@ _TYPES: dict[str, Schema] = {
 def algo_schema(name: str, framework: str = "pytorch") -> str:
     """Return the JSON Schema of an algorithm's `algo_kwargs` as text. Imports its class."""
     row = installed_row(name, framework)
-    items = hyperparameters(resolve(row.algo_class)).values()
+    cls = resolve(row.algo_class)
+    items = hyperparameters(cls).values()
     schema = {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": f"algo_kwargs of {name} ({framework})",
         "type": "object",
         "properties": {item.name: _property(item, row) for item in items},
         "required": [item.name for item in items if _default(item, row) is inspect.Parameter.empty],
-        "additionalProperties": False,
+        "additionalProperties": takes_others(cls),
     }
     return json.dumps(schema, indent=2)
 
@@ -48,7 +50,8 @@ def _property(item: Hyperparameter, row: Combo) -> Schema:
     if all(options):  # a type that JSON has no word for takes anything
         found |= options[0] if len(options) == 1 else {"anyOf": options}
     default = _default(item, row)
-    if isinstance(default, (str, int, float, list, dict, type(None))):
+    finite = not isinstance(default, float) or math.isfinite(default)
+    if isinstance(default, (str, int, float, list, dict, type(None))) and finite:
         found["default"] = default
     return found
 

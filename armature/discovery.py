@@ -17,6 +17,7 @@ from typing import Any
 from armature.combos import Combo, combo_of, implemented_combos, register
 from armature.doors import check_definition, where
 from armature.errors import ConfigError, PluginError, UnknownNameError
+from armature.old_keys import answer
 from armature.plugins import registering
 from armature.registry import is_address, resolve
 
@@ -157,6 +158,8 @@ def _unknown(algo: str) -> UnknownNameError:
     remedy = "See them with: python train.py --list-algos"
     if algo in SHIPPED:
         remedy = f"It is not installed. Install it with: {SHIPPED[algo]}"
+    elif old := answer(algo):
+        remedy = f"It {old}"
     elif os.path.exists(algo) or algo.endswith(".py"):
         remedy = f"To train a class of that file, write {algo}:CLASS."
     error = UnknownNameError("algo", algo, known, remedy)

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, Literal, Union, get_args, get_origin
 
 from armature.combos import implemented_combos
 from armature.errors import ConfigError, UnknownNameError, closest
+from armature.old_keys import OLD_ARGUMENTS
 from armature.registry import Table, resolve
 from armature.schema import short
 
@@ -84,6 +85,11 @@ class Hyperparameter:
 def hyperparameters(cls: type) -> dict[str, Hyperparameter]:
     """Return the arguments of a class by name, leaving out those that the run sets itself."""
     return _arguments(cls)[0]
+
+
+def takes_others(cls: type) -> bool:
+    """Return whether a class takes arguments that it does not name, which nobody can check."""
+    return _arguments(cls)[1]
 
 
 def _arguments(cls: type) -> tuple[dict[str, Hyperparameter], bool]:
@@ -209,7 +215,7 @@ def _check_names(path: str, known: Mapping[str, Any], values: Mapping[str, Any])
         if name in SET_BY_RUN and name not in known:
             raise ConfigError(f"{path}.{name} is set by {SET_BY_RUN[name]}; remove it from {path}.")
         if name not in known:
-            guess = closest(name, known) or "."
+            guess = closest(OLD_ARGUMENTS.get(name, name), known) or "."
             raise ConfigError(f"{path}.{name}: unknown argument{guess} Known: {', '.join(sorted(known))}.")
 
 

@@ -334,7 +334,7 @@ def test_x9_r4_2_a_class_is_checked_when_it_is_registered(tables):
 # ------------------------------------------------------------------------------------------------ stats writers
 
 
-def test_f5_x15_d33_a_stats_writer_gets_metrics_and_its_failure_ends_nothing(install, make_config, train, caplog):
+def test_e10_f5_x15_d33_a_stats_writer_gets_metrics_and_its_failure_ends_nothing(install, make_config, train, caplog):
     """Writers of installed packages get every row; one that fails is switched off."""
     install(
         "own_writer",
