@@ -214,6 +214,7 @@ def print_banner(config: Config, run: Path, model: Any, threads: int) -> None:
     packages = ("armature", "stable-baselines3", "torch", "pybullet", "gymnasium")
     robot = f"{config.robot}, {config.robot_action}, on {config.workspace}"
     general = config.env_name == GENERAL_ENV
+    changing = [name for name, value in config.algo_kwargs.items() if isinstance(value, dict) and "schedule" in value]
     rows = {
         "versions": ", ".join(f"{name} {known[name]}" for name in packages if name in known),
         "algorithm": f"{config.algo} ({type(model).__name__}, {config.train_framework}), {type(model.policy).__name__}",
@@ -224,6 +225,9 @@ def print_banner(config: Config, run: Path, model: Any, threads: int) -> None:
         "steps": f"{config.steps:,}" + (f", {model.num_timesteps:,} of them done" if model.num_timesteps else ""),
         "run folder": run,
     }
+    if changing:
+        told = f"{', '.join(changing)} changes until step {config.steps:,}: another number of steps stretches it"
+        rows["schedule"] = told
     print("\n".join(f"{name:>11}  {value}" for name, value in rows.items()), flush=True)
 
 

@@ -8,9 +8,7 @@ FILM = 'use the key "record", or test.py --record FILE'
 FLAT = "keys of one learner stand at the top level of the file"
 NETWORK = 'use the key "policy_kwargs"'
 HYPERPARAMETER = 'it is a hyperparameter, under "algo_kwargs"'
-SCHEDULE = (
-    'write {"schedule": "linear", "start": X, "end": Y} for the hyperparameter; trainers take it in "algo_kwargs"'
-)
+SCHEDULE = 'write {"schedule": "linear", "start": X, "end": Y}; trainers take the word, under "algo_kwargs"'
 
 OLD_ARGUMENTS = {
     **{"beta": "ent_coef", "init_entcoef": "ent_coef", "epsilon": "clip_range", "lambd": "gae_lambda"},
