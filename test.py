@@ -4,6 +4,7 @@
     python test.py --model trained_models/panda_reach_sac_1   # a run, or its best/, final/ or checkpoints/<step>/
     python test.py --record reach.mp4 --episodes=5            # film it
     python test.py --control expert --config configs/push.json
+    python test.py --control expert --config configs/push.json --save-demos push.npz     # to learn from
 
 Exit status: 0 done, 2 bad input, 1 anything else.
 """
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from stable_baselines3.common.vec_env import VecEnv
 
     from armature.evaluation import Evaluation, Predictor
+    from armature.vec import Stream
 
 
 @exit_with_status
@@ -54,12 +56,17 @@ def main(argv: Sequence[str] | None = None) -> None:
     from armature.vec import make_vec_env
 
     render_mode = "human" if args.gui else "rgb_array" if args.record else None
-    env = make_vec_env(config, "replay", 1 if render_mode else min(10, args.episodes), render_mode)
+    # Demonstrations have episodes of their own: nobody shall be judged by what it was shown.
+    stream: Stream = "demonstrations" if args.save_demos else "replay"
+    env = make_vec_env(config, stream, 1 if render_mode else min(10, args.episodes), render_mode)
 
     # -------------------------------------------------------------------------------------------- episodes
+    from armature.demonstrations import Recorder, save_demonstrations
     from armature.evaluation import evaluate
     from armature.recording import film
 
+    if args.save_demos:
+        env = recorder = Recorder(env)
     player = controller(args.control, model, env, config)
     print(f"{args.episodes} episodes of {args.control} control: {name}", flush=True)
     if args.record:
@@ -72,6 +79,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     print(table(found))
     if args.record:
         print(f"filmed in {args.record}")
+    if args.save_demos:
+        saved = save_demonstrations(args.save_demos, recorder.episodes[: args.episodes], env, config, args.control)
+        print(f"{saved} episodes in {args.save_demos}. Learn from them with: --demonstrations.path={args.save_demos}")
     if args.json:
         write_json(Path(args.json), {"model": name, "control": args.control, **found.to_dict()})
 
@@ -93,6 +103,9 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     look.add_argument("--gui", action="store_true", help="watch in PyBullet's window, in real time")
     parser.add_argument("--json", metavar="FILE", help="write the figures to a file")
     parser.add_argument(
+        "--save-demos", type=Path, metavar="FILE", help="write the episodes that succeed to a .npz file"
+    )
+    parser.add_argument(
         "--allow-import", action="append", default=[], metavar="ADDRESS", help="let the run import this"
     )
     parser.set_defaults(episodes=None)
@@ -103,8 +116,11 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
         raise ConfigError(f"--episodes is {args.episodes}; allowed: a whole number from 1 to 1,000,000.")
     if args.config and (args.control == "model" or args.model):
         raise ConfigError("--config takes the place of --model for --control random or expert; a model has its own.")
-    if args.json and not Path(args.json).parent.is_dir():
-        raise ConfigError(f"--json is {args.json}, and there is no folder {Path(args.json).parent}.")
+    for flag, file in (("--json", args.json), ("--save-demos", args.save_demos)):
+        if file and not Path(file).parent.is_dir():
+            raise ConfigError(f"{flag} is {file}, and there is no folder {Path(file).parent}.")
+    if args.save_demos and args.save_demos.suffix != ".npz":
+        raise ConfigError(f"--save-demos is {args.save_demos}; the name must end in .npz.")
     return args
 
 

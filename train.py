@@ -25,7 +25,7 @@ from armature.checks import consent_flags, foreign_imports, refuse_foreign_impor
 from armature.cli import TrainArgs, exit_with_status, parse_train_args
 from armature.combos import implemented_combos
 from armature.config import GENERAL_ENV, Config
-from armature.describe import create_config, describe_algo, describe_config, list_algos, write_new
+from armature.describe import create_config, describe_algo, describe_config, describe_network, list_algos, write_new
 from armature.errors import ConfigError, PluginError
 from armature.hyperparameters import check_arguments
 from armature.plugin_check import check_plugin
@@ -62,9 +62,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     if args.check_plugin:
         return try_out(config)
     load_extensions(config)
-    if args.describe_algo:
-        described = algo_schema if args.json else describe_algo
-        print(described(config.algo, config.train_framework))
+    if args.describe_algo and args.json:
+        print(algo_schema(config.algo, config.train_framework))
+    elif args.describe_algo:
+        print(describe_algo(config.algo, config.train_framework))
+        print(describe_network(config))
     elif args.create_config:
         check(config)
         write_new(args.create_config, create_config(config))
@@ -210,6 +212,8 @@ def restore(model: Any, run: Path, config: Config, checkpoints: CheckpointCallba
 
 def print_banner(config: Config, run: Path, model: Any, threads: int) -> None:
     """Say what is about to happen."""
+    from armature.drawing import draw_network
+
     known = versions()
     packages = ("armature", "stable-baselines3", "torch", "pybullet", "gymnasium")
     robot = f"{config.robot}, {config.robot_action}, on {config.workspace}"
@@ -224,6 +228,7 @@ def print_banner(config: Config, run: Path, model: Any, threads: int) -> None:
         "seed": config.seed,
         "steps": f"{config.steps:,}" + (f", {model.num_timesteps:,} of them done" if model.num_timesteps else ""),
         "run folder": run,
+        "network": draw_network(model).replace("\n", "\n" + 13 * " "),
     }
     if changing:
         told = f"{', '.join(changing)} changes until step {config.steps:,}: another number of steps stretches it"

@@ -26,7 +26,10 @@ from armature.old_keys import answer
 
 _SPELLINGS = {"algo": ("--agent", "--trainer_type")}
 """Other spellings of a key's flag: what people who come with an agent or a trainer of their own look for."""
-_METAVARS = {"integer": "N", "boolean": "true|false", "string": "TEXT", "array": "LIST", "object": "JSON"}
+_METAVARS = {
+    **{"integer": "N", "number": "X", "boolean": "true|false"},
+    **{"string": "TEXT", "array": "LIST", "object": "JSON"},
+}
 
 
 @dataclass(frozen=True)

@@ -103,6 +103,15 @@ class ObservationConfig(_Strict):
     """Names of the parts, in order; null takes the task's own."""
 
 
+class DemonstrationsConfig(_Strict):
+    """Episodes of an expert to learn from besides one's own."""
+
+    path: Text | None = key(None, "algorithm")
+    """File of demonstrations, from `test.py --save-demos`, relative to the working directory; null for none."""
+    fraction: float = key(0.25, "algorithm", ge=0, le=1)
+    """Share of each batch that is drawn from them."""
+
+
 class Config(_Strict):
     """A training run. Keys that are left out keep their defaults."""
 
@@ -160,6 +169,8 @@ class Config(_Strict):
     """Arguments of the algorithm's constructor; `--describe-algo NAME` lists them."""
     replay_buffer: Literal["default", "her"] = key("default", "algorithm")
     """"her" replays with hindsight: missed goals are learned from as if they had been meant."""
+    demonstrations: DemonstrationsConfig = key(DemonstrationsConfig(), "algorithm")
+    """Episodes of an expert that algorithms with a replay buffer learn from besides their own."""
     action_levels: Levels = key([-1.0, -0.3, 0.3, 1.0], "algorithm")
     """Levels of each action component in turn for algorithms with discrete actions, in rising order."""
     normalize: bool = key(False, "algorithm")

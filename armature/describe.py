@@ -18,8 +18,10 @@ from armature.checks import installed_row, missing_module, task_class
 from armature.combos import Combo, implemented_combos
 from armature.config import Config, leaves
 from armature.discovery import installed_points
+from armature.doors import is_sb3
 from armature.errors import ConfigError
-from armature.hyperparameters import Hyperparameter, hyperparameters, policy_classes
+from armature.hyperparameters import Hyperparameter, check_arguments, hyperparameters, policy_classes
+from armature.policies import policies_of
 from armature.registry import resolve
 
 _WIDTH = 110
@@ -116,9 +118,7 @@ def describe_algo(name: str, framework: str = "pytorch") -> str:
     """Return what an algorithm is, what it can handle, and every hyperparameter. Imports its class."""
     row = installed_row(name, framework)
     cls = resolve(row.algo_class)
-    policies = ", ".join(getattr(cls, "policy_aliases", {})) or ", ".join(
-        map(_address, policy_classes(cls, row.policy))
-    )
+    policies = ", ".join(policies_of(cls)) or ", ".join(map(_address, policy_classes(cls, row.policy)))
     facts = [
         ("class", _address(row.algo_class)),
         ("package", f"{row.package} {_version(row.package)}"),
@@ -132,6 +132,26 @@ def describe_algo(name: str, framework: str = "pytorch") -> str:
         text += ["", f"  {item.name}: {item.type}, {_defaults(item, row)}"]
         text += textwrap.wrap(item.meaning, _WIDTH, initial_indent="      ", subsequent_indent="      ")
     return "\n".join([*text, "", _FORMS])
+
+
+def describe_network(config: Config) -> str:
+    """Return a drawing of an algorithm's network for 10 numbers and 3 actions; empty for what is no SB3 algorithm."""
+    from gymnasium import spaces
+
+    from armature.drawing import draw_network
+    from armature.models import build_for_replay
+    from armature.vec import SpacesOnly, wants_hindsight
+
+    row = installed_row(config.algo, config.train_framework)
+    if not is_sb3(resolve(row.algo_class)):
+        return ""
+    vector, goal = spaces.Box(-1, 1, (10,)), spaces.Box(-1, 1, (3,))
+    goals: dict[str, spaces.Space[Any]] = {"observation": vector, "achieved_goal": goal, "desired_goal": goal}
+    seen = spaces.Dict(goals) if wants_hindsight(config) else vector
+    env = SpacesOnly(seen, spaces.Discrete(3) if row.actions == "discrete" else goal, config.num_envs)
+    check_arguments(config)
+    drawing = draw_network(build_for_replay(env, config, row.policy))
+    return "\n".join(["", "Network for 10 numbers and 3 actions:", "", textwrap.indent(drawing, "  ")])
 
 
 def _summary(cls: type) -> str:

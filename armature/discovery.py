@@ -99,10 +99,10 @@ def row_of(name: str, thing: Any) -> Combo:
         _refuse_arguments(name, thing)
         thing = thing()
     if _is_pair(thing):
-        return Combo(_trainer(name, *thing))
+        thing = _trainer(name, *thing)
     if isinstance(thing, type):
         check_definition(thing, name)
-        return Combo(thing)
+        return Combo(thing, actions=getattr(thing, "actions", "any"))
     if isinstance(thing, (Combo, list, tuple)):
         return combo_of(thing, f"algo {name!r}")
     raise PluginError(

@@ -11,6 +11,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import math
 import re
@@ -19,9 +20,12 @@ from dataclasses import dataclass
 from types import NoneType, UnionType
 from typing import TYPE_CHECKING, Any, Literal, Union, get_args, get_origin
 
+from pydantic_core import to_jsonable_python
+
 from armature.combos import implemented_combos
-from armature.errors import ConfigError, UnknownNameError, closest
+from armature.errors import ConfigError, closest
 from armature.old_keys import OLD_ARGUMENTS
+from armature.policies import STOCK, find_policy, policies_of, require_findable
 from armature.registry import Table, resolve
 from armature.schema import short
 
@@ -56,6 +60,12 @@ _TORCH = {
     "silu": "torch.nn:SiLU",
     "leaky_relu": "torch.nn:LeakyReLU",
 }
+RENAMED = {
+    **{"act_fun": "activation_fn", "layers": "net_arch", "cnn_extractor": "features_extractor_class"},
+    "feature_extraction": 'the key "policy", "MlpPolicy" or "CnnPolicy",',
+    **{"n_lstm": "lstm_hidden_size", "lstm_hidden_size": "n_lstm"},
+}
+"""Arguments that other policies have, or that SB3's predecessor had, and what is used in their place."""
 ACTIVATIONS = {"pytorch": _TORCH, "jax": {name: f"flax.linen:{name}" for name in _TORCH}}
 """Short names of activation functions, by framework."""
 
@@ -94,6 +104,8 @@ def takes_others(cls: type) -> bool:
 
 def _arguments(cls: type) -> tuple[dict[str, Hyperparameter], bool]:
     """Return the arguments, and whether the class takes any others besides."""
+    if hasattr(cls, "settings_class"):
+        return {name: _of_field(name, field) for name, field in cls.settings_class.model_fields.items()}, False
     found: dict[str, Hyperparameter] = {}
     meanings = _meanings(cls)
     for base in cls.__mro__[:-1]:
@@ -109,6 +121,15 @@ def _arguments(cls: type) -> tuple[dict[str, Hyperparameter], bool]:
         if not any(item.kind == item.VAR_KEYWORD for item in parameters):
             return found, False  # what this class does not name, it does not pass on
     return found, True
+
+
+def _of_field(name: str, field: Any) -> Hyperparameter:
+    default = (
+        inspect.Parameter.empty
+        if field.is_required()
+        else to_jsonable_python(field.get_default(call_default_factory=True))
+    )
+    return Hyperparameter(name, _words(field.annotation), default, field.description or "", field.annotation)
 
 
 def _signature(cls: type) -> inspect.Signature:
@@ -154,6 +175,18 @@ def _is_schedule(annotation: Any) -> bool:
     return annotation is Callable or get_origin(annotation) is Callable
 
 
+def takes_argument(cls: type, name: str) -> bool:
+    """Return whether a constructor takes an argument, be it that it passes it on to its parent's."""
+    for base in cls.__mro__:
+        if "__init__" in vars(base):
+            parameters = inspect.signature(base.__init__).parameters  # type: ignore[misc]
+            if name in parameters:
+                return True
+            if all(parameter.kind != parameter.VAR_KEYWORD for parameter in parameters.values()):
+                return False
+    return False
+
+
 # ------------------------------------------------------------------------------------------------ what is right
 
 
@@ -164,9 +197,29 @@ def check_arguments(config: Config) -> None:
     """
     row = implemented_combos[config.algo][config.train_framework]
     cls = resolve(row.algo_class)
+    if config.demonstrations.path is not None:
+        _check_demonstrations(cls, config)
     check_algo_kwargs(cls, config.algo_kwargs)
-    check_policy_kwargs(cls, config.policy or row.policy, config.policy_kwargs)
-    build_policy_kwargs(config.policy_kwargs, config.train_framework)
+    policy, policy_kwargs = config.policy or row.policy, {**row.kwargs.get("policy_kwargs", {}), **config.policy_kwargs}
+    check_policy_kwargs(cls, policy, policy_kwargs)
+    build_policy_kwargs(policy_kwargs, config.train_framework)
+    require_findable(policy)
+
+
+def _check_demonstrations(cls: type, config: Config) -> None:
+    """Raise `ConfigError` if a class cannot learn from demonstrations."""
+    if takes_argument(cls, "replay_buffer_class"):
+        return
+    rows = {algo: frameworks.get(config.train_framework) for algo, frameworks in implemented_combos.items()}
+    able = []
+    for algo, row in rows.items():
+        with contextlib.suppress(Exception):  # a row of somebody else's that is broken is not what this is about
+            if row and takes_argument(resolve(row.algo_class), "replay_buffer_class"):
+                able.append(algo)
+    raise ConfigError(
+        f"demonstrations.path is given, but algo {config.algo!r} has no replay buffer to mix demonstrations into. "
+        f"These have: {', '.join(able)}."
+    )
 
 
 def check_algo_kwargs(cls: type, values: Mapping[str, Any]) -> None:
@@ -174,6 +227,11 @@ def check_algo_kwargs(cls: type, values: Mapping[str, Any]) -> None:
     known, takes_others = _arguments(cls)
     if not takes_others:
         _check_names("algo_kwargs", known, values)
+    if hasattr(cls, "settings_class"):
+        from armature.trainers.settings import checked
+
+        checked(cls.settings_class, values)
+        return
     for name, value in values.items():
         if name in known:
             _check_value(f"algo_kwargs.{name}", known[name], value)
@@ -184,30 +242,46 @@ def check_policy_kwargs(cls: type, policy: str | type | None, values: Mapping[st
 
     Args:
         cls: the algorithm class, whose names of policies count.
-        policy: a name of a policy, an address or a class; None allows what any policy of the algorithm takes.
+        policy: a name of a policy, an address or a class; None allows what any policy takes that may be chosen.
         values: the configuration's `policy_kwargs`.
     """
-    found = [_arguments(policy_class) for policy_class in policy_classes(cls, policy)]
+    found = [_arguments(policy_class) for policy_class in policy_classes(cls, policy, values.get("net_arch"))]
     known = {name: item for arguments, _ in found for name, item in arguments.items()}
+    for name in values:
+        if found and name in RENAMED and name not in known:
+            raise ConfigError(f"policy_kwargs.{name} is no argument; use {RENAMED[name]} in its place.")
     if found and not any(takes_others for _, takes_others in found):
         _check_names("policy_kwargs", known, values)
     for name, value in values.items():
         if name in known:
             _check_value(f"policy_kwargs.{name}", known[name], value)
+    if isinstance(values.get("features_extractor_class"), (str, type)):
+        _check_extractor(values["features_extractor_class"], values.get("features_extractor_kwargs"))
 
 
-def policy_classes(cls: type, policy: str | type | None) -> list[type]:
+def policy_classes(cls: type, policy: str | type | None, net_arch: Any = None) -> list[type]:
     """Return the policy classes that a policy's name, address or None may mean to an algorithm class."""
-    named: Mapping[str, type] = getattr(cls, "policy_aliases", {})
-    if policy is None:
-        return list(named.values())
-    if isinstance(policy, type):
-        return [policy]
-    if policy in named:
-        return [named[policy]]
-    if ":" in policy:
-        return [resolve(policy)]
-    raise UnknownNameError("policy", policy, named, 'Or write an address, "package.module:Class".')
+    chosen = [name for name in STOCK if name in policies_of(cls)] if policy is None else [policy]
+    found = [find_policy(cls, item, net_arch) for item in chosen]
+    return [item for item in found if isinstance(item, type)]
+
+
+def _check_extractor(extractor: type | str, values: Any) -> None:
+    """Check a features extractor and its arguments."""
+    from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
+
+    cls = resolve(extractor)
+    if not (isinstance(cls, type) and issubclass(cls, BaseFeaturesExtractor)):
+        raise ConfigError(
+            f"policy_kwargs.features_extractor_class is {cls!r}; allowed: a class derived from "
+            "stable_baselines3.common.torch_layers:BaseFeaturesExtractor."
+        )
+    known, takes_others = _arguments(cls)
+    if not takes_others:
+        _check_names("policy_kwargs.features_extractor_kwargs", known, values or {})
+    for name, value in (values or {}).items():
+        if name in known:
+            _check_value(f"policy_kwargs.features_extractor_kwargs.{name}", known[name], value)
 
 
 def _check_names(path: str, known: Mapping[str, Any], values: Mapping[str, Any]) -> None:
@@ -230,18 +304,8 @@ def _check_value(path: str, item: Hyperparameter, value: Any) -> None:
         raise ConfigError(f"{path} is {short(value)}; allowed: {item.type}.")
     elif item.name == "train_freq" and isinstance(value, list) and value[1] not in ("step", "episode"):
         raise ConfigError(f'{path} is {short(value)}; allowed: a number, or [number, "step"], or [number, "episode"].')
-    elif item.name == "net_arch":
-        _check_layers(path, value)
     else:
         _check_range(path, item.name, value)
-
-
-def _check_layers(path: str, value: Any) -> None:
-    if isinstance(value, (list, Mapping)):
-        for name, item in value.items() if isinstance(value, Mapping) else enumerate(value):
-            _check_layers(f"{path}.{name}", item)
-    elif value is not None and not (isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= 100_000):
-        raise ConfigError(f"{path} is {short(value)}; allowed: the size of a layer, a whole number from 1 to 100,000.")
 
 
 def _check_range(path: str, name: str, value: Any) -> None:

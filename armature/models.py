@@ -11,7 +11,6 @@ read from files (`armature.weights`, `armature.state`, `armature.replay`).
 
 from __future__ import annotations
 
-import inspect
 import logging
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -28,17 +27,19 @@ from stable_baselines3.common.vec_env import VecEnv
 from armature.adapters import AlgorithmAdapter
 from armature.checkpoints import MANIFEST, newest, read_json, settled, verify, write_folder, write_json
 from armature.checks import refuse_foreign_imports
-from armature.combos import Combo, implemented_combos
-from armature.config import NAMESPACE, Config
+from armature.combos import implemented_combos
+from armature.config import NAMESPACE, Config, DemonstrationsConfig
+from armature.demonstrations import demonstration_arguments
 from armature.doors import check_definition, is_sb3
-from armature.errors import ConfigError, RunError, UnknownNameError
+from armature.errors import ConfigError, PluginError, RunError, UnknownNameError
 from armature.evaluation import Evaluation
-from armature.hyperparameters import build_kwargs, build_policy_kwargs, hyperparameters
+from armature.hyperparameters import build_kwargs, build_policy_kwargs, hyperparameters, takes_argument
 from armature.plugins import load_extensions
-from armature.policies import choose_policy
+from armature.policies import check_features, check_observations, choose_policy, find_policy, home, require_findable
 from armature.registry import resolve
 from armature.replay import load_replay_buffer, save_replay_buffer
 from armature.runs import find_run
+from armature.schema import short
 from armature.state import (
     counters,
     load_statistics,
@@ -63,7 +64,7 @@ GOAL_KEYS = {"observation", "achieved_goal", "desired_goal"}
 def make_model(
     algo_class: type | str, policy: type | str | None, kwargs: Mapping[str, Any], env: VecEnv, config: Config
 ) -> Any:
-    """Build the model of a row of `implemented_combos`.
+    """Build the model of a row of `implemented_combos`, to train it.
 
     Args:
         algo_class: the row's class, or its address.
@@ -72,6 +73,13 @@ def make_model(
         env: the environments to learn in.
         config: says everything else.
     """
+    require_findable(policy)
+    return _make(algo_class, policy, kwargs, env, config)
+
+
+def _make(
+    algo_class: type | str, policy: type | str | None, kwargs: Mapping[str, Any], env: VecEnv, config: Config
+) -> Any:
     combo = implemented_combos[config.algo][config.train_framework]
     cls = resolve(algo_class)
     check_definition(cls, config.algo)
@@ -81,35 +89,17 @@ def make_model(
         arguments["policy_kwargs"] = build_policy_kwargs(policy_kwargs, config.train_framework)
     if wants_hindsight(config):
         arguments |= _hindsight_arguments(cls, arguments, env, config)
+    if config.demonstrations.path is not None:
+        arguments |= demonstration_arguments(cls, arguments, env, config)
     of_run = {"seed": config.seed, "device": config.device, "verbose": 0}
-    arguments |= {name: value for name, value in of_run.items() if _accepts(cls, name)}
-    chosen = _policy(cls, config.policy or policy, env, combo)
+    arguments |= {name: value for name, value in of_run.items() if takes_argument(cls, name)}
+    policy = config.policy or policy or choose_policy(env.observation_space, combo)
+    check_observations(policy, env.observation_space)
+    chosen = find_policy(cls, policy, policy_kwargs.get("net_arch"))
     model = cls(chosen, env, **arguments) if is_sb3(cls) else AlgorithmAdapter(cls, chosen, env, **arguments)
+    check_features(model.policy)
     model.set_logger(Logger(None, []))  # without one, SB3 makes a folder for its log in /tmp
     return model
-
-
-def _policy(cls: type, policy: type | str | None, env: VecEnv, combo: Combo) -> type | str:
-    """Return a policy that the class can make something of; raise `UnknownNameError` for a name that it lacks."""
-    policy = policy or choose_policy(env.observation_space, combo)
-    if isinstance(policy, str) and ":" in policy:
-        return resolve(policy)
-    known = getattr(cls, "policy_aliases", {})
-    if isinstance(policy, str) and known and policy not in known:
-        raise UnknownNameError(f"policy of {cls.__name__}", policy, known)
-    return policy
-
-
-def _accepts(cls: type, name: str) -> bool:
-    """Return whether a constructor takes an argument, be it that it passes it on to its parent's."""
-    for base in cls.__mro__:
-        if "__init__" in vars(base):
-            parameters = inspect.signature(base.__init__).parameters  # type: ignore[misc]
-            if name in parameters:
-                return True
-            if all(parameter.kind != parameter.VAR_KEYWORD for parameter in parameters.values()):
-                return False
-    return False
 
 
 def _hindsight_arguments(cls: type, arguments: Mapping[str, Any], env: VecEnv, config: Config) -> dict[str, Any]:
@@ -173,11 +163,12 @@ def _write(model: Any, folder: Path, config: Config, evaluation: Evaluation | No
     description = {
         "algo": config.algo,
         "train_framework": config.train_framework,
-        "policy": type(model.policy).__name__,
+        "policy": home(type(model.policy)),
         "observation_space": space_to_json(model.observation_space),
         "action_space": space_to_json(model.action_space),
         "counters": counters(model),
         "evaluation": evaluation.to_dict() if evaluation else None,
+        "demonstrations": _demonstrations_of(model),
         "state": {name: value for name, value in own.items() if name not in own_arrays},
         "config": config.model_dump(exclude=set(config.idle_keys)),
     }
@@ -189,6 +180,11 @@ def _write(model: Any, folder: Path, config: Config, evaluation: Evaluation | No
         np.savez(folder / "state.npz", **own_arrays)  # type: ignore[arg-type]
     if (statistics := model.get_vec_normalize_env()) is not None:
         save_statistics(statistics, folder / "normalization.npz")
+
+
+def _demonstrations_of(model: Any) -> str | None:
+    """Return the SHA-256 of the demonstrations that a model learns from."""
+    return getattr(getattr(model, "replay_buffer", None), "fingerprint", None)
 
 
 # ---------------------------------------------------------------------------------------------- finding and loading
@@ -244,7 +240,12 @@ def find_model(path: str | Path | None = None, logdir: str | Path = "trained_mod
     return settled(run / "best") or settled(run / "final") or newest(run)
 
 
-def load_model(path: str | Path | None = None, device: str = "cpu", allow_import: Collection[str] = ()) -> LoadedModel:
+def load_model(
+    path: str | Path | None = None,
+    device: str = "cpu",
+    allow_import: Collection[str] = (),
+    policy: type | None = None,
+) -> LoadedModel:
     """Load a model for replay. Nothing is unpickled, and no module is imported that only the folder names.
 
     Building it seeds the process's random generators, as SB3 does.
@@ -253,6 +254,7 @@ def load_model(path: str | Path | None = None, device: str = "cpu", allow_import
         path: as for `find_model`.
         device: where its networks shall live.
         allow_import: plugins and class addresses of the folder's config that may be imported.
+        policy: the class of its policy, for one that is no longer where the folder says.
 
     Raises:
         RunError: there is no model, it is damaged, or its weights are of another one.
@@ -260,11 +262,14 @@ def load_model(path: str | Path | None = None, device: str = "cpu", allow_import
     """
     folder = find_model(path)
     manifest, description = verify(folder), _read_description(folder)
-    config = _config_of(description, folder).model_copy(update={"device": device})
+    config = _config_of(description, folder).model_copy(
+        update={"device": device, **({"policy": None} if policy else {})}
+    )
     refuse_foreign_imports(config, allow_import)
     load_extensions(config)
     env: VecEnv = SpacesOnly(*_spaces_of(description), num_envs=config.num_envs)
-    model = _build_for_replay(normalized(env, training=False) if config.normalize else env, config)
+    policy = policy or _policy_of(config, description)
+    model = build_for_replay(normalized(env, training=False) if config.normalize else env, config, policy)
     load_weights(model, folder, optimizers=False)
     _restore_own_state(model, folder, description)
     _restore_statistics(model, folder)
@@ -275,8 +280,16 @@ def load_pretrained(model: Any, path: str | Path) -> None:
     """Start a fresh model from the weights, and the statistics, of a saved one; counters and optimizers stay fresh."""
     folder = find_model(path)
     verify(folder)
-    _check_spaces(model, _read_description(folder), folder)
-    load_weights(model, folder, optimizers=False)
+    description = _read_description(folder)
+    _check_spaces(model, description, folder)
+    try:
+        load_weights(model, folder, optimizers=False)
+    except RunError as error:
+        stored, given = description["config"].get("policy_kwargs"), getattr(model, "policy_kwargs", None)
+        raise RunError(
+            f"{error} It was trained as {description.get('policy')} with policy_kwargs {short(stored)}; this model is "
+            f"{home(type(model.policy))} with {given}."
+        ) from error
     _restore_statistics(model, folder)
 
 
@@ -295,6 +308,8 @@ def restore_model(model: Any, folder: Path) -> dict[str, Any]:
     set_counters(model, description["counters"])
     _restore_own_state(model, folder, description)
     _restore_statistics(model, folder)
+    if description.get("demonstrations") != _demonstrations_of(model):
+        log.warning("demonstrations.path holds other demonstrations than when %s was saved", folder)
     if (folder / "replay").is_dir():
         load_replay_buffer(model.replay_buffer, folder / "replay")
     elif getattr(model, "replay_buffer", None) is not None:
@@ -328,13 +343,27 @@ def _spaces_of(description: Mapping[str, Any]) -> tuple[spaces.Space[Any], space
     return space_from_json(description["observation_space"]), space_from_json(description["action_space"])
 
 
-def _build_for_replay(env: VecEnv, config: Config) -> Any:
-    """Build the config's model with the smallest replay buffer there is: a replay needs none."""
-    algo_class, policy, kwargs = implemented_combos[config.algo][config.train_framework]
+def _policy_of(config: Config, description: Mapping[str, Any]) -> Any:
+    """Return the policy that a config or its row names; None if it names none."""
+    row = implemented_combos[config.algo][config.train_framework]
+    try:
+        named = config.policy or row.policy
+        return named and find_policy(resolve(row.algo_class), named, config.policy_kwargs.get("net_arch"))
+    except (UnknownNameError, PluginError) as error:
+        raise RunError(
+            f"the policy of this model cannot be found: {error} In training it was {description.get('policy')}. Put it "
+            "back, or pass the class in Python: load_model(path, policy=MyPolicy)."
+        ) from error
+
+
+def build_for_replay(env: VecEnv, config: Config, policy: Any) -> Any:
+    """Build the config's model with the smallest replay buffer there is, and no demonstrations: a replay needs none."""
+    config = config.model_copy(update={"demonstrations": DemonstrationsConfig(), "policy": None})
+    algo_class, _, kwargs = implemented_combos[config.algo][config.train_framework]
     kwargs = {**kwargs, **config.algo_kwargs}
-    if _accepts(resolve(algo_class), "buffer_size"):
+    if takes_argument(resolve(algo_class), "buffer_size"):
         kwargs["buffer_size"] = env.num_envs
-    return make_model(algo_class, policy, kwargs, env, config)
+    return _make(algo_class, policy, kwargs, env, config)
 
 
 def _restore_own_state(model: Any, folder: Path, description: Mapping[str, Any]) -> None:

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 STEPS = 300
 """Environment steps of the tiny training, unless the configuration gives others."""
 _ENVS = 2
-_OFF_POLICY = {"learning_starts": 50, "batch_size": 50, "buffer_size": 1000}
+_OFF_POLICY = {"learning_starts": 50, "buffer_init_steps": 50, "batch_size": 50, "buffer_size": 1000}
 _ON_POLICY = {"n_steps": 50, "batch_size": 50, "time_horizon": 50}
 """Values of common hyperparameters with which something is learned within so few steps."""
 
@@ -97,7 +97,7 @@ class _Trial:
         from armature.hyperparameters import check_algo_kwargs, hyperparameters
 
         known = hyperparameters(self.cls)
-        common = _OFF_POLICY if "learning_starts" in known else _ON_POLICY
+        common = _OFF_POLICY if {"learning_starts", "buffer_init_steps"} & set(known) else _ON_POLICY
         given = self.config.given("algo_kwargs")
         small = {name: value for name, value in common.items() if name in known and not given}
         defaults = {name: item.default for name, item in known.items() if item.default is not inspect.Parameter.empty}

@@ -86,16 +86,31 @@ def allowed(schema: Schema) -> str:
     if "enum" in schema:
         return " or ".join(json.dumps(value) for value in schema["enum"])
     if "pattern" in schema:
-        return _PATTERNS[schema["pattern"]]
+        return _PATTERNS.get(schema["pattern"], f"text like {schema['pattern']}")
     kind = schema.get("type")
     if kind == "array":
-        count = f" of {schema['minItems']} to {schema['maxItems']} items" if "minItems" in schema else ""
-        return f"a list{count} ({allowed(schema['items'])} each)"
+        if "prefixItems" in schema:
+            return f"a list of {' and '.join(allowed(item) for item in schema['prefixItems'])}"
+        count = (
+            f" of {schema['minItems']} to {schema['maxItems']} items" if {"minItems", "maxItems"} <= set(schema) else ""
+        )
+        return f"a list{count} ({allowed(schema.get('items') or {})} each)"
     if kind == "object" and isinstance(schema.get("additionalProperties"), dict):
         return f"an object ({allowed(schema['additionalProperties'])} each)"
-    if "minimum" in schema:
-        return f"{_NOUNS[schema['type']]} from {int(schema['minimum']):,} to {int(schema['maximum']):,}"
-    return _NOUNS.get(schema.get("type", ""), "any value")
+    return f"{_NOUNS.get(schema.get('type', ''), 'any value')}{_bounds(schema)}"
+
+
+def _bounds(schema: Schema) -> str:
+    """Say in words which numbers a schema allows, with a space before; nothing if it allows all."""
+    if "minimum" in schema and "maximum" in schema:
+        return f" from {_number(schema['minimum'])} to {_number(schema['maximum'])}"
+    words = {"minimum": "at least", "exclusiveMinimum": "above", "maximum": "at most", "exclusiveMaximum": "below"}
+    parts = [f"{text} {_number(schema[name])}" for name, text in words.items() if name in schema]
+    return f" {' and '.join(parts)}" if parts else ""
+
+
+def _number(value: float) -> str:
+    return f"{int(value):,}" if value == int(value) else f"{value:g}"
 
 
 def explain(model: type[BaseModel], error: ValidationError, context: Mapping[str, Any]) -> str:

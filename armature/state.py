@@ -110,6 +110,7 @@ COUNTERS = (
     "_n_calls",
     "_current_progress_remaining",
     "exploration_rate",
+    "_steps_owed",
 )
 """Numbers that an algorithm counts in, as far as it has them. A file cannot set any other attribute."""
 

@@ -21,8 +21,8 @@ from armature.errors import ConfigError
 from armature.evaluation import Episode, EpisodeTracker
 from armature.plugins import load_plugins
 
-Stream = Literal["train", "evaluation", "replay"]
-STREAMS: tuple[Stream, ...] = ("train", "evaluation", "replay")
+Stream = Literal["train", "evaluation", "replay", "demonstrations"]
+STREAMS: tuple[Stream, ...] = ("train", "evaluation", "replay", "demonstrations")
 
 
 # ---------------------------------------------------------------------------------------------- seeds

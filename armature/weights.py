@@ -92,12 +92,12 @@ def _finite_weights(model: BaseAlgorithm) -> Iterator[tuple[str, bool]]:
 def _load_torch(model: BaseAlgorithm, path: Path, optimizers: bool) -> None:
     state_names, variable_names = model._get_torch_save_params()
     present = {name: recursive_getattr(model, name) for name in (*state_names, *variable_names)}
-    limit = (1 << 20) + 4 * sum(tensor.nbytes for tensor in model.policy.state_dict().values())
+    modules = {name: item for name, item in present.items() if isinstance(item, torch.nn.Module)}
+    limit = (1 << 20) + 4 * sum(tensor.nbytes for module in modules.values() for tensor in module.state_dict().values())
     loaded = _read_members(path, {*state_names, VARIABLES}, limit)
     variables = loaded.pop(VARIABLES)
     _same_names(variables, variable_names, f"{path}, {VARIABLES}")
 
-    modules = {name: item for name, item in present.items() if isinstance(item, torch.nn.Module)}
     for name, module in modules.items():
         _check_tensors(loaded[name], module.state_dict(), f"{path}, {name}")
     _check_tensors(variables, {name: present[name] for name in variable_names}, f"{path}, {VARIABLES}")

@@ -28,11 +28,13 @@ from armature.models import (
     restore_model,
     save_model,
 )
+from armature.plugins import load_plugins
 from armature.policies import choose_policy
 from armature.state import space_from_json, space_to_json
 from armature.vec import SpacesOnly, make_vec_env, normalized
 
 ROOT = Path(armature.__file__).parent.parent
+load_plugins()
 ROWS = [(algo, framework) for algo, rows in implemented_combos.items() for framework in rows]
 ROW_NAMES = ["-".join(row) for row in ROWS]
 HINDSIGHT = [algo for algo, rows in implemented_combos.items() if rows["pytorch"].hindsight]
