@@ -25,6 +25,7 @@ from pydantic_core import to_jsonable_python
 from armature.combos import implemented_combos
 from armature.doors import check_definition, door
 from armature.errors import ConfigError, PluginError, closest
+from armature.old_keys import OLD_ARGUMENTS
 from armature.policies import STOCK, find_policy, policies_of, require_findable
 from armature.registry import Table, is_address, resolve
 from armature.schema import short
@@ -96,6 +97,11 @@ class Hyperparameter:
 def hyperparameters(cls: type) -> dict[str, Hyperparameter]:
     """Return the arguments of a class by name, leaving out those that the run sets itself."""
     return _arguments(cls)[0]
+
+
+def takes_others(cls: type) -> bool:
+    """Return whether a class takes arguments that it does not name, which nobody can check."""
+    return _arguments(cls)[1]
 
 
 def _arguments(cls: type) -> tuple[dict[str, Hyperparameter], bool]:
@@ -345,7 +351,7 @@ def _check_names(path: str, known: Mapping[str, Any], values: Mapping[str, Any])
         if name in SET_BY_RUN and name not in known:
             raise ConfigError(f"{path}.{name} is set by {SET_BY_RUN[name]}; remove it from {path}.")
         if name not in known:
-            guess = closest(name, known) or "."
+            guess = closest(OLD_ARGUMENTS.get(name, name), known) or "."
             raise ConfigError(f"{path}.{name}: unknown argument{guess} Known: {', '.join(sorted(known))}.")
 
 
