@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from gymnasium import spaces
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper
@@ -73,7 +74,21 @@ class AlgorithmAdapter(BaseAlgorithm):
         memory = {"state": state, "episode_start": episode_start}
         known = {name: value for name, value in memory.items() if _takes(self.algorithm.predict, name)}
         found = self.algorithm.predict(observation, deterministic=deterministic, **known)
-        return found if isinstance(found, tuple) else (np.asarray(found), None)
+        actions, state = found if isinstance(found, tuple) else (found, None)
+        return self._checked(np.asarray(actions), observation), state
+
+    def _checked(self, actions: np.ndarray, observation: Any) -> np.ndarray:
+        """Return actions; raise `PluginError` unless there is one for each observation."""
+        seen, space = observation, self.observation_space
+        if isinstance(space, spaces.Dict):
+            seen, space = next((observation[name], part) for name, part in space.spaces.items())
+        shape = (*np.shape(seen)[: np.ndim(seen) - len(space.shape or ())], *(self.action_space.shape or ()))
+        if actions.shape != shape:
+            raise PluginError(
+                f"{where(self.algorithm_class)}: predict returned actions of shape {actions.shape}; for this "
+                f"observation and {self.action_space} it must be {shape}."
+            )
+        return actions
 
     def save(self, path: Any, exclude: Any = None, include: Any = None) -> None:
         """Let the class write its file."""

@@ -94,7 +94,7 @@ class _Trial:
         return f"it is used as: {door(self.cls)}"
 
     def settle(self) -> str:
-        from armature.hyperparameters import check_algo_kwargs, hyperparameters
+        from armature.hyperparameters import check_algo_kwargs, check_arguments, hyperparameters
 
         known = hyperparameters(self.cls)
         common = _OFF_POLICY if {"learning_starts", "buffer_init_steps"} & set(known) else _ON_POLICY
@@ -102,7 +102,8 @@ class _Trial:
         small = {name: value for name, value in common.items() if name in known and not given}
         defaults = {name: item.default for name, item in known.items() if item.default is not inspect.Parameter.empty}
         plain = {name: value for name, value in defaults.items() if isinstance(value, (bool, int, float, str))}
-        check_algo_kwargs(self.cls, {**plain, **self.config.algo_kwargs})
+        check_algo_kwargs(self.cls, plain)
+        check_arguments(self.config)
         changes: dict[str, Any] = {"algo_kwargs": {**self.config.algo_kwargs, **small}}
         changes |= {} if self.config.given("num_envs") else {"num_envs": _ENVS}
         changes |= {} if self.config.given("steps") else {"steps": STEPS}
