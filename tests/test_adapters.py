@@ -143,7 +143,7 @@ def test_r4_24_state_that_is_lost_is_found(climber, monkeypatch):
     """A save that forgets the weights makes a model that acts differently."""
     cls = implemented_combos["climber"]["pytorch"].algo_class
     monkeypatch.setattr(
-        cls, "save", lambda self, path: Path(path).write_text('{"noise": 1, "weights": [[0, 0, 0, 0]]}')
+        cls, "save", lambda self, path: Path(path).write_text('{"noise": 1, "weights": [[0, 0, 0, 0], [0, 0, 0, 0]]}')
     )
     *fine, last = check_plugin(climber)
     assert [step.ok for step in fine] == [True] * 4
