@@ -20,6 +20,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from armature.algo_schema import algo_schema
 from armature.checks import consent_flags, foreign_imports, refuse_foreign_imports
 from armature.cli import TrainArgs, exit_with_status, parse_train_args
 from armature.combos import implemented_combos
@@ -61,7 +62,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     if args.check_plugin:
         return try_out(config)
     load_extensions(config)
-    if args.describe_algo:
+    if args.describe_algo and args.json:
+        print(algo_schema(config.algo, config.train_framework))
+    elif args.describe_algo:
         print(describe_algo(config.algo, config.train_framework))
         print(describe_network(config))
     elif args.create_config:
@@ -120,6 +123,7 @@ def train(config: Config, run: Path | None = None) -> int:
     )
     from armature.models import load_pretrained, make_model, save_model
     from armature.vec import make_vec_env, normalized
+    from armature.weights import divergence_explained
 
     # -------------------------------------------------------------------------------------------- where it happens
     threads = use_threads(config)
@@ -150,7 +154,7 @@ def train(config: Config, run: Path | None = None) -> int:
         print_banner(config, run, model, threads)
 
         # ---------------------------------------------------------------------------------------- learn
-        with suppress(StopTraining):
+        with suppress(StopTraining), divergence_explained(model):
             model.learn(
                 config.steps - model.num_timesteps,
                 callbacks,
@@ -214,6 +218,7 @@ def print_banner(config: Config, run: Path, model: Any, threads: int) -> None:
     packages = ("armature", "stable-baselines3", "torch", "pybullet", "gymnasium")
     robot = f"{config.robot}, {config.robot_action}, on {config.workspace}"
     general = config.env_name == GENERAL_ENV
+    changing = [name for name, value in config.algo_kwargs.items() if isinstance(value, dict) and "schedule" in value]
     rows = {
         "versions": ", ".join(f"{name} {known[name]}" for name in packages if name in known),
         "algorithm": f"{config.algo} ({type(model).__name__}, {config.train_framework}), {type(model.policy).__name__}",
@@ -225,6 +230,9 @@ def print_banner(config: Config, run: Path, model: Any, threads: int) -> None:
         "run folder": run,
         "network": draw_network(model).replace("\n", "\n" + 13 * " "),
     }
+    if changing:
+        told = f"{', '.join(changing)} changes until step {config.steps:,}: another number of steps stretches it"
+        rows["schedule"] = told
     print("\n".join(f"{name:>11}  {value}" for name, value in rows.items()), flush=True)
 
 

@@ -32,7 +32,7 @@ from tqdm import tqdm
 
 from armature.checkpoints import keep_last, read_json, settled
 from armature.config import Config
-from armature.errors import RunError
+from armature.errors import DivergedError, RunError
 from armature.evaluation import Episode, Evaluation, evaluate
 from armature.models import Player, restore_model, save_checkpoint, save_model
 from armature.runs import CsvTable
@@ -192,7 +192,11 @@ class MetricsCallback(BaseCallback):
         for name, value in values.items():
             if value is not None:
                 self.logger.record(name, value)
+        losses = {name: value for name, value in self.logger.name_to_value.items() if "loss" in name.lower()}
         self.logger.dump(self.num_timesteps)
+        for name, value in losses.items():
+            if isinstance(value, (float, np.floating)) and not np.isfinite(value):
+                raise DivergedError(f"{name} is {value}", self.num_timesteps)
 
     def get_state(self) -> dict[str, Any]:
         """Return counters, time and recent episodes."""

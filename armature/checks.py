@@ -11,7 +11,7 @@ from typing import Any
 from armature.combos import Combo, implemented_combos
 from armature.config import GENERAL_ENV, NAMESPACE, Config
 from armature.errors import ConfigError, PluginError, closest
-from armature.registry import resolve, robot_actions, robots, tasks, workspaces
+from armature.registry import ADDRESS, resolve, robot_actions, robots, tasks, workspaces
 
 _NAMED = {"robot": robots, "robot_action": robot_actions, "workspace": workspaces, "task_type": tasks}
 
@@ -110,14 +110,13 @@ def task_class(config: Config) -> Any:
 _HARMLESS = re.compile(
     r"(torch\.nn|torch\.optim|stable_baselines3\.common\.torch_layers|flax\.linen|optax):[A-Za-z]\w*"
 )
-_ADDRESS = re.compile(r"(.+\.py|[A-Za-z_][\w.]*):[A-Za-z_]\w*", re.DOTALL)
 
 
 def named_imports(config: Config) -> list[str]:
     """Return the modules and addresses of code that a configuration names, parts of networks aside."""
     keys = {"algo", "loop", "policy", "policy_kwargs", "algo_kwargs", "task_kwargs", "env_kwargs"}
     places = config.model_dump(include=keys)
-    named = [*config.plugins, *(text for text in _texts(places) if _ADDRESS.fullmatch(text))]
+    named = [*config.plugins, *(text for text in _texts(places) if ADDRESS.fullmatch(text))]
     return [name for name in dict.fromkeys(named) if not _HARMLESS.fullmatch(name)]
 
 

@@ -96,8 +96,8 @@ def parse_train_args(argv: Sequence[str] | None = None) -> TrainArgs:
         raise ConfigError(
             "--resume and --config exclude each other: a run goes on with its own configuration and flags."
         )
-    if args.json and not args.list_algos:
-        raise ConfigError("--json changes what --list-algos prints: give both or neither.")
+    if args.json and not (args.list_algos or args.describe_algo):
+        raise ConfigError("--json changes what --list-algos and --describe-algo print: give it with one of them.")
     return args
 
 
@@ -118,7 +118,7 @@ def _train_parser(argv: Sequence[str]) -> Parser:
         "--dry-run", action="store_true", help="check everything; print each key and where it comes from"
     )
     group.add_argument("--list-algos", action="store_true", help="print the table of algorithms")
-    group.add_argument("--json", action="store_true", help="print that table as JSON")
+    group.add_argument("--json", action="store_true", help="print that table as JSON, or an algorithm's JSON Schema")
     group.add_argument("--describe-algo", metavar="NAME", help="print every hyperparameter of an algorithm")
     group.add_argument("--check-plugin", metavar="NAME", help="try an algorithm of your own out, and say what to mend")
     group.add_argument("--create-config", metavar="FILE", help="write a complete, commented configuration")

@@ -313,7 +313,7 @@ def _read(file: Path) -> dict[str, Any]:
     return values
 
 
-_PYTHON_FILE = re.compile(r"(?P<file>[^\n]+\.py)(?P<name>:[A-Za-z_]\w*)?")
+_PYTHON_FILE = re.compile(r"(?P<file>[^\n]+\.py)(?P<name>:[^\W\d][\w.]*)?")
 
 
 def _anchored(value: Any, folder: Path) -> Any:

@@ -8,6 +8,7 @@ the name that is asked for is imported.
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import os
 from collections.abc import Mapping
 from importlib.metadata import EntryPoint, entry_points
@@ -16,6 +17,7 @@ from typing import Any
 from armature.combos import Combo, combo_of, implemented_combos, register
 from armature.doors import check_definition, where
 from armature.errors import ConfigError, PluginError, UnknownNameError
+from armature.old_keys import answer
 from armature.plugins import registering
 from armature.registry import is_address, resolve
 
@@ -94,6 +96,7 @@ def _refuse_doubles(algo: str, points: list[EntryPoint]) -> None:
 def row_of(name: str, thing: Any) -> Combo:
     """Return the row that an entry point or an address stands for; raise `PluginError` if it stands for none."""
     if callable(thing) and not isinstance(thing, type):
+        _refuse_arguments(name, thing)
         thing = thing()
     if _is_pair(thing):
         thing = _trainer(name, *thing)
@@ -106,6 +109,19 @@ def row_of(name: str, thing: Any) -> Combo:
         f"algo {name!r} stands for {thing!r}; allowed: a class, a Combo, or a function that returns one of them or the "
         "pair ({name: TrainerClass}, {name: SettingsClass})."
     )
+
+
+def _refuse_arguments(name: str, function: Any) -> None:
+    """Raise `PluginError` if a function cannot be called without arguments, as a method of a class cannot."""
+    try:
+        inspect.signature(function).bind()
+    except ValueError:  # written in C, without a signature
+        return
+    except TypeError as error:
+        raise PluginError(
+            f"algo {name!r} stands for {function!r}, which is called without arguments: {error}. "
+            "Write a function of the module, or put @staticmethod above the method."
+        ) from None
 
 
 def _is_pair(thing: Any) -> bool:
@@ -142,6 +158,8 @@ def _unknown(algo: str) -> UnknownNameError:
     remedy = "See them with: python train.py --list-algos"
     if algo in SHIPPED:
         remedy = f"It is not installed. Install it with: {SHIPPED[algo]}"
+    elif old := answer(algo):
+        remedy = f"It {old}"
     elif os.path.exists(algo) or algo.endswith(".py"):
         remedy = f"To train a class of that file, write {algo}:CLASS."
     error = UnknownNameError("algo", algo, known, remedy)

@@ -5,6 +5,7 @@ ArmatureError           exit status 1
 |  `- UnknownNameError  2   a name that is in no table: carries the closest match and the known names
 |- PluginError          2   a plugin could not be loaded
 |- RunError             2   a run folder or model cannot be used
+|- DivergedError        1   training has produced numbers that are not finite
 `- RunInUseError        3   another process writes to this run folder
 """
 
@@ -47,6 +48,16 @@ class RunError(ArmatureError):
     """A run folder, checkpoint or model file is missing, damaged or does not fit."""
 
     exit_status = 2
+
+
+class DivergedError(ArmatureError):
+    """Training has produced numbers that are not finite; what was saved before is as it was."""
+
+    def __init__(self, what: str, steps: int) -> None:
+        super().__init__(
+            f"training has diverged: {what} at {steps:,} steps. Checkpoints from before are whole. Start again with a "
+            "smaller learning_rate, or look for such numbers among observations and rewards."
+        )
 
 
 class RunInUseError(ArmatureError):

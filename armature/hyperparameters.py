@@ -25,6 +25,7 @@ from pydantic_core import to_jsonable_python
 from armature.combos import implemented_combos
 from armature.doors import check_definition, door
 from armature.errors import ConfigError, PluginError, closest
+from armature.old_keys import OLD_ARGUMENTS
 from armature.policies import STOCK, find_policy, policies_of, require_findable
 from armature.registry import Table, is_address, resolve
 from armature.schema import short
@@ -98,6 +99,11 @@ def hyperparameters(cls: type) -> dict[str, Hyperparameter]:
     return _arguments(cls)[0]
 
 
+def takes_others(cls: type) -> bool:
+    """Return whether a class takes arguments that it does not name, which nobody can check."""
+    return _arguments(cls)[1]
+
+
 def _arguments(cls: type) -> tuple[dict[str, Hyperparameter], bool]:
     """Return the arguments, and whether the class takes any others besides."""
     if hasattr(cls, "settings_class"):
@@ -121,15 +127,6 @@ def _arguments(cls: type) -> tuple[dict[str, Hyperparameter], bool]:
     return found, True
 
 
-def _of_field(name: str, field: Any) -> Hyperparameter:
-    default = (
-        inspect.Parameter.empty
-        if field.is_required()
-        else to_jsonable_python(field.get_default(call_default_factory=True))
-    )
-    return Hyperparameter(name, _words(field.annotation), default, field.description or "", field.annotation)
-
-
 def _declared(cls: Any, meanings: Mapping[str, str]) -> dict[str, Hyperparameter]:
     """Return the parameters that an agent or a loop declares; their types are those of the defaults."""
     defaults = cls.get_default_parameters()
@@ -142,6 +139,15 @@ def _declared(cls: Any, meanings: Mapping[str, str]) -> dict[str, Hyperparameter
         name: Hyperparameter(name, _words(kinds[name]), value, meanings.get(name, ""), kinds[name])
         for name, value in defaults.items()
     }
+
+
+def _of_field(name: str, field: Any) -> Hyperparameter:
+    default = (
+        inspect.Parameter.empty
+        if field.is_required()
+        else to_jsonable_python(field.get_default(call_default_factory=True))
+    )
+    return Hyperparameter(name, _words(field.annotation), default, field.description or "", field.annotation)
 
 
 def _signature(cls: type) -> inspect.Signature:
@@ -345,7 +351,7 @@ def _check_names(path: str, known: Mapping[str, Any], values: Mapping[str, Any])
         if name in SET_BY_RUN and name not in known:
             raise ConfigError(f"{path}.{name} is set by {SET_BY_RUN[name]}; remove it from {path}.")
         if name not in known:
-            guess = closest(name, known) or "."
+            guess = closest(OLD_ARGUMENTS.get(name, name), known) or "."
             raise ConfigError(f"{path}.{name}: unknown argument{guess} Known: {', '.join(sorted(known))}.")
 
 

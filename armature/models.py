@@ -59,7 +59,7 @@ from armature.state import (
     space_to_json,
 )
 from armature.vec import SpacesOnly, episode_counters, episode_length, normalized, set_episode_counters, wants_hindsight
-from armature.weights import jax_arrays, load_weights, read_any_arrays
+from armature.weights import jax_arrays, load_weights, read_any_arrays, refuse_diverged
 
 log = logging.getLogger(__name__)
 
@@ -154,6 +154,8 @@ def _hindsight_arguments(cls: type, arguments: Mapping[str, Any], env: VecEnv, c
 def save_model(model: Any, folder: Path, config: Config, evaluation: Evaluation | None = None) -> Path:
     """Save a model for replay; return the folder, which is the old one or the new one whatever happens.
 
+    Raises `DivergedError` for a model whose weights are not finite.
+
     Args:
         model: the model.
         folder: is made, or replaced.
@@ -179,6 +181,7 @@ def save_checkpoint(
 
 
 def _write(model: Any, folder: Path, config: Config, evaluation: Evaluation | None) -> None:
+    refuse_diverged(model)
     own = model.get_state() if hasattr(model, "get_state") else {}
     own_arrays = {name: value for name, value in own.items() if isinstance(value, np.ndarray)}
     description = {

@@ -7,9 +7,18 @@ NO_ENGINE = "there is no such thing with a simulator in the same process; leave 
 FILM = 'use the key "record", or test.py --record FILE'
 FLAT = "keys of one learner stand at the top level of the file"
 NETWORK = 'use the key "policy_kwargs"'
+HYPERPARAMETER = 'it is a hyperparameter, under "algo_kwargs"'
+SCHEDULE = 'write {"schedule": "linear", "start": X, "end": Y}; trainers take the word, under "algo_kwargs"'
+
+OLD_ARGUMENTS = {
+    **{"beta": "ent_coef", "init_entcoef": "ent_coef", "epsilon": "clip_range", "lambd": "gae_lambda"},
+    **{"num_epoch": "n_epochs", "buffer_init_steps": "learning_starts", "steps_per_update": "gradient_steps"},
+}
+"""Hyperparameters that SB3 has under another name."""
 
 OLD_KEYS: dict[str, str] = {
     # ML-Agents: the command line
+    "resume": "it is a flag of train.py: --resume RUN",
     "run_id": 'use the key "run_name"',
     "results_dir": 'use the key "logdir"',
     "force": "a run is never overwritten; give it another run_name, or none",
@@ -39,6 +48,11 @@ OLD_KEYS: dict[str, str] = {
     "init_path": 'use the key "pretrained_model"',
     "threaded": "on-policy data would be stale; leave it out",
     "hyperparameters": 'use the key "algo_kwargs"',
+    **dict.fromkeys(("batch_size", "buffer_size", "learning_rate", "tau", "gamma"), HYPERPARAMETER),
+    **{old: f'it is {new}, under "algo_kwargs"; trainers call it {old}' for old, new in OLD_ARGUMENTS.items()},
+    **dict.fromkeys(("learning_rate_schedule", "beta_schedule", "epsilon_schedule"), SCHEDULE),
+    "shared_critic": 'it is a setting of trainers, under "algo_kwargs"; elsewhere, use "policy": "SharedMlpPolicy"',
+    "reward_signal_steps_per_update": "signals learn whenever the policy does; leave it out",
     "network_settings": 'use the keys "policy_kwargs" (net_arch) and "normalize"',
     **dict.fromkeys(("hidden_units", "num_layers", "vis_encode_type"), NETWORK),
     "goal_conditioning_type": "goals are part of the observation; leave it out",
@@ -46,6 +60,7 @@ OLD_KEYS: dict[str, str] = {
     **dict.fromkeys(("sequence_length", "memory_size"), 'use "algo": "ppo_lstm": n_steps, lstm_hidden_size'),
     "reward_signals": 'it is a setting of trainers: "algo_kwargs": {"reward_signals": ...}',
     "behavioral_cloning": 'use the key "demonstrations"',
+    **dict.fromkeys(("poca", "ma_poca"), "there is one robot, and no group of agents to share a reward; use ppo"),
     "self_play": "there is one robot and no opponent; leave it out",
     "environment_parameters": 'use the key "task_kwargs"',
     "parameter_randomization": 'use the key "task_kwargs"',
@@ -61,6 +76,7 @@ OLD_KEYS: dict[str, str] = {
     "time_per_checkpoint": 'use the key "checkpoint_freq"',
     **dict.fromkeys(("record_dir", "eval_record", "eval_record_dir"), FILM),
     **dict.fromkeys(("render", "eval_render", "gui"), "watch with test.py --gui"),
+    **dict.fromkeys(("push_to_hub", "load_from_hub", "upgrade_config", "analytics"), "nothing leaves this machine"),
     "eval_logdir": "evaluations are in the run folder's evaluations.csv",
     "n_envs": 'use the key "num_envs"',
     "load_from": 'use the key "pretrained_model"',
@@ -70,5 +86,5 @@ OLD_KEYS: dict[str, str] = {
 
 def answer(name: str) -> str | None:
     """Return what takes the place of a key or flag of another system, if anything is known."""
-    found = OLD_KEYS.get(name.lstrip("-").replace("-", "_"))
+    found = OLD_KEYS.get(name.lstrip("-").replace("-", "_").partition(".")[0])
     return f"is a key of another system; here, {found}." if found else None

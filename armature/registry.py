@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 import importlib.util
+import re
 import sys
 from contextvars import ContextVar
 from pathlib import Path
@@ -38,6 +40,10 @@ robot_actions: Table[Any] = Table("robot_action")
 """Action modes by name."""
 
 
+ADDRESS = re.compile(r"(.+\.py|[^\W\d][\w.]*):[^\W\d]\w*(\.[^\W\d]\w*)*", re.DOTALL)
+"""The form of an address. What has another form is never imported: whoever asks for consent goes by this form, too."""
+
+
 def is_address(text: str) -> bool:
     """Return whether a text has the form of an address."""
     module, colon, name = text.rpartition(":")
@@ -47,17 +53,18 @@ def is_address(text: str) -> bool:
 def resolve(address: Any) -> Any:
     """Return what an address names; anything that is not a string is returned as it is.
 
-    Addresses are `"package.module:Name"` or `"path/to/file.py:Name"`. The split is at the last colon, so that drive
-    letters work. Raises `PluginError` if the module cannot be imported and `UnknownNameError` if it lacks the name.
+    Addresses are `"package.module:Name"` or `"path/to/file.py:Name"`; `Name` may be `Class.method`. The split is at the
+    last colon, so that drive letters work. Raises `PluginError` if it is no address or the module cannot be imported,
+    and `UnknownNameError` if that lacks the name.
     """
     if not isinstance(address, str):
         return address
-    module_name, colon, name = address.rpartition(":")
-    if not colon or not module_name or not name:
+    if not ADDRESS.fullmatch(address):
         raise PluginError(f"{address!r} is no address. Write 'package.module:Name' or 'path/to/file.py:Name'.")
+    module_name, _, name = address.rpartition(":")
     module = import_file(module_name) if module_name.endswith(".py") else import_name(module_name)
     try:
-        return getattr(module, name)
+        return functools.reduce(getattr, name.split("."), module)
     except AttributeError:
         public = [key for key in vars(module) if not key.startswith("_")]
         classes = [key for key in public if isinstance(vars(module)[key], type)]

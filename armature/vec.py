@@ -91,6 +91,8 @@ def make_env(config: Config, stream: Stream, index: int, render_mode: str | None
 
     Raises `ConfigError` for an unknown id, a wrong argument, or actions that the algorithm cannot handle.
     """
+    if ":" in config.env_name:  # Gymnasium would import the module before the colon, be it a stranger's config
+        raise ConfigError(f"env_name {config.env_name!r} is no id. Name the module that registers it in plugins.")
     try:
         env = _make(config, render_mode)
     except gymnasium.error.Error as error:

@@ -12,7 +12,8 @@ import io
 import math
 import struct
 import zipfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ import torch
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.save_util import recursive_getattr
 
-from armature.errors import RunError
+from armature.errors import ArmatureError, DivergedError, RunError
 
 Arrays = dict[str, np.ndarray]
 
@@ -49,6 +50,40 @@ def load_weights(model: Any, folder: Path, optimizers: bool) -> None:
         _load_torch(model, folder / "model.zip", optimizers)
     else:
         _load_jax(model, folder / "weights.npz", optimizers)
+
+
+# ---------------------------------------------------------------------------------------------- finite or not
+
+
+def refuse_diverged(model: BaseAlgorithm) -> None:
+    """Raise `DivergedError` if a weight is NaN or infinite; of a model that has `load_file` none are known."""
+    for name, finite in _finite_weights(model):
+        if not finite:
+            raise DivergedError(f"{name} holds NaN or infinity", model.num_timesteps)
+
+
+@contextmanager
+def divergence_explained(model: BaseAlgorithm) -> Iterator[None]:
+    """Let an exception that comes of weights that are not finite say so."""
+    try:
+        yield
+    except ArmatureError:
+        raise
+    except Exception:
+        refuse_diverged(model)
+        raise
+
+
+def _finite_weights(model: BaseAlgorithm) -> Iterator[tuple[str, bool]]:
+    states, variables = ([], []) if hasattr(model, "load_file") else model._get_torch_save_params()
+    for name in states:
+        module = recursive_getattr(model, name)
+        for key, tensor in module.state_dict().items() if isinstance(module, torch.nn.Module) else ():
+            yield f"{name}.{key}", bool(torch.isfinite(tensor).all())
+    for name in variables:
+        yield name, bool(torch.isfinite(recursive_getattr(model, name)).all())
+    for name, array in jax_arrays(model).items():
+        yield name, array.dtype.kind != "f" or bool(np.isfinite(array).all())
 
 
 # ---------------------------------------------------------------------------------------------- torch

@@ -6,7 +6,7 @@ Every episode tries one candidate, drawn from a normal distribution over the pol
 episodes are finished, the distribution moves to the mean of the `elites` with the highest returns, and a little towards
 their spread: at once it would shrink too early, since a return depends on the goal that was drawn as well. Smoothed
 updates: de Boer, Kroese, Mannor and Rubinstein, "A Tutorial on the Cross-Entropy Method", Annals of Operations Research
-134, 2005, remark 3.4. Candidates come in pairs that are each other's mirror image, which evens out luck.
+134, 2005. Candidates come in pairs that are each other's mirror image, which evens out luck.
 """
 
 from __future__ import annotations
@@ -39,9 +39,7 @@ class CemAgent(Agent):
         self.mean = np.zeros((*self.action_space.shape, inputs))
         self.std = np.full_like(self.mean, self.parameters["initial_std"])
         self.generation = 0
-        self.mirrored: np.ndarray | None = (
-            None  # how far the last candidate is off the mean, if the next one mirrors it
-        )
+        self.mirrored: np.ndarray | None = None  # the last candidate's offset, if the next one is to mirror it
         self.candidates: dict[int, np.ndarray] = {}  # of the episodes under way, by their number
         self.returns: dict[int, float] = {}
         self.finished: list[tuple[float, np.ndarray]] = []

@@ -55,7 +55,7 @@ def test_importing_armature_loads_nothing_heavy():
     subprocess.run([sys.executable, "-c", code], check=True, env={**os.environ, "PYTHONPATH": str(ROOT)})
 
 
-def test_nothing_is_evaluated_unpickled_or_given_to_a_shell():
+def test_x13_nothing_is_evaluated_unpickled_or_given_to_a_shell():
     """Loading a config or a run folder never runs code that it brings along."""
     forbidden = {"eval", "exec", "pickle", "cloudpickle", "yaml", "os.system"}
     for file in [*ROOT.glob("*.py"), *(f for d in ("armature", "envs", "myalgos") for f in (ROOT / d).rglob("*.py"))]:

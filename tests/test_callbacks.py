@@ -77,7 +77,7 @@ def test_the_last_steps_of_a_short_run_are_written(make_config, train):
     assert [row["steps"] for row in rows(session.run, "metrics.csv")] == ["64"]
 
 
-def test_same_seed_same_run(make_config, train):
+def test_d37_f18_same_seed_same_run(make_config, train):
     """Metrics, evaluations and weights, times aside."""
     config = make_config("sac")
     first, second = train(config), train(config)
@@ -115,7 +115,7 @@ def test_ars_is_logged_though_it_shows_its_callbacks_nothing(make_config, train)
 # ---------------------------------------------------------------------------------------------- evaluation
 
 
-def test_evaluations_and_the_best_model(make_config, train):
+def test_f1_t11_evaluations_and_the_best_model(make_config, train):
     session = train(make_config("sac", steps=1000, eval_freq=200, eval_episodes=10))
     found = rows(session.run, "evaluations.csv")
     assert [row["steps"] for row in found] == ["200", "400", "600", "800", "1000"]
@@ -136,7 +136,7 @@ def test_the_toy_is_learned(make_config, train):
 # ---------------------------------------------------------------------------------------------- checkpoints and resume
 
 
-def test_checkpoints_are_kept_and_complete(make_config, train):
+def test_f1_checkpoints_are_kept_and_complete(make_config, train):
     session = train(make_config("sac", checkpoint_freq=50, keep_checkpoints=2))
     folders = checkpoints(session.run)
     assert [folder.name for folder in folders] == ["000000250", "000000300"]
@@ -154,7 +154,7 @@ def test_no_checkpoints_on_request(make_config, train):
     assert [folder.name for folder in checkpoints(session.run)] == ["000000100"]  # the one that the end makes
 
 
-def test_a_full_disk_does_not_end_the_training(make_config, train, monkeypatch, caplog):
+def test_e10_a_full_disk_does_not_end_the_training(make_config, train, monkeypatch, caplog):
     def full(*args):
         raise OSError(28, "No space left on device")
 
@@ -175,7 +175,7 @@ def test_a_full_disk_does_not_end_the_training(make_config, train, monkeypatch, 
 
 
 @pytest.mark.parametrize("algo", ["ppo", "sac", "ars"])
-def test_resume_goes_on_counting(algo, make_config, train):
+def test_f2_t14_resume_goes_on_counting(algo, make_config, train):
     first = train(make_config(algo))
     steps, episodes = first.model.num_timesteps, first.metrics.episodes
     seconds = first.metrics.wall_time_s
@@ -250,7 +250,7 @@ def test_an_interrupted_run_writes_no_extra_row(make_config, train):
     assert [row["steps"] for row in rows(session.run, "metrics.csv")] == ["100"]
 
 
-def test_a_second_signal_stops_at_once():
+def test_e3_f15_a_second_signal_stops_at_once():
     with StopOnSignal():
         os.kill(os.getpid(), signal.SIGTERM)
         with pytest.raises(KeyboardInterrupt):
@@ -289,7 +289,7 @@ if __name__ == "__main__":
 """
 
 
-def test_workers_leave_ctrl_c_to_their_parent(make_config):
+def test_f15_workers_leave_ctrl_c_to_their_parent(make_config):
     """It reaches the whole process group; the environments must still be there to save what they hold."""
     command = [sys.executable, "-c", WORKERS, str(ROOT), make_config().plugins[0]]
     process = subprocess.Popen(
@@ -314,7 +314,7 @@ class Terminal(io.StringIO):
         return True
 
 
-def test_progress_off_a_terminal_is_a_few_lines(make_config, train):
+def test_f17_progress_off_a_terminal_is_a_few_lines(make_config, train):
     shown = io.StringIO()
     train(make_config("sac", steps=400), stream=shown)
     lines = shown.getvalue().splitlines()

@@ -78,7 +78,7 @@ def test_the_schema_key_is_ignored(file):
         ("", 1, 1, "too early"),
     ],
 )
-def test_broken_json_is_placed(text, line, column, what):
+def test_t6_broken_json_is_placed(text, line, column, what):
     """An error in the text says line, column and remedy."""
     with pytest.raises(ConfigError, match=rf"here, line {line}, column {column}: .*{what}"):
         jsonc.parse(text, "here")

@@ -101,7 +101,7 @@ def test_listing_is_quick_and_light():
 
 
 @pytest.mark.parametrize("algo", INSTALLED)
-def test_every_hyperparameter_is_described(algo):
+def test_x5_every_hyperparameter_is_described(algo):
     """Type, default and meaning of each argument of the class."""
     text = describe_algo(algo)
     for item in hyperparameters(resolve(implemented_combos[algo]["pytorch"].algo_class)).values():
@@ -115,7 +115,7 @@ def test_our_own_default_stands_beside_the_classes():
     assert "tau: float, default 0.005" in describe_algo("sac")
 
 
-def test_what_an_algorithm_can_handle_is_described():
+def test_x5_what_an_algorithm_can_handle_is_described():
     """Actions, observations, hindsight and policies."""
     text = describe_algo("qrdqn")
     assert "discrete; continuous ones are made so" in text

@@ -96,7 +96,7 @@ def test_an_entry_point_whose_module_is_gone_is_marked(install):
     assert "ERROR: there is no module gone_module" in list_algos()
 
 
-def test_x7_d3_d4_a_broken_plugin_shows_its_traceback_and_hurts_nobody_else(install, tables):
+def test_t1_x7_d3_d4_a_broken_plugin_shows_its_traceback_and_hurts_nobody_else(install, tables):
     """Its own traceback where it is named; another algorithm does not notice."""
     install("own_pack", "def helper():\n    return 1 / 0\nhelper()", {"own": "own_pack:Own"})
     find_algo("ppo")
@@ -147,6 +147,32 @@ def test_d7_what_an_entry_point_returns_is_checked(install, tables, code, told):
     install("own_pack", code, {"own": "own_pack:thing"})
     with pytest.raises(PluginError, match=told):
         find_algo("own")
+
+
+def test_d8_r4_21_a_static_method_of_a_class_will_do(install, tables):
+    """What the text that people follow says, while the code they know needs a function of the module."""
+    install(
+        "own_pack",
+        PLAIN_SAC + "class Trainer:\n    @staticmethod\n    def row():\n        return Plain",
+        {"own": "own_pack:Trainer.row"},
+    )
+    find_algo("own")
+    assert implemented_combos["own"]["pytorch"].algo_class.__name__ == "Plain"
+
+
+def test_d8_t4_a_method_in_place_of_a_function_is_told(install, tables):
+    install("own_pack", "class Trainer:\n    def row(self):\n        return 1", {"own": "own_pack:Trainer.row"})
+    with pytest.raises(PluginError, match=r"Trainer\.row.*without arguments.*'self'.*put @staticmethod above"):
+        find_algo("own")
+
+
+def test_t1_nothing_installed_is_no_error(monkeypatch, tables):
+    """No plugin is a fine number of plugins."""
+    monkeypatch.setattr("armature.discovery.entry_points", lambda **_: metadata.EntryPoints())
+    find_algo("ppo")
+    assert "stable_baselines3:PPO" in list_algos()
+    with pytest.raises(UnknownNameError, match="Invalid trainer type 'nobody' was found"):
+        find_algo("nobody")
 
 
 def test_d12_a_key_error_of_the_plugin_is_its_own(install, tables):
@@ -334,7 +360,7 @@ def test_x9_r4_2_a_class_is_checked_when_it_is_registered(tables):
 # ------------------------------------------------------------------------------------------------ stats writers
 
 
-def test_f5_x15_d33_a_stats_writer_gets_metrics_and_its_failure_ends_nothing(install, make_config, train, caplog):
+def test_e10_f5_x15_d33_a_stats_writer_gets_metrics_and_its_failure_ends_nothing(install, make_config, train, caplog):
     """Writers of installed packages get every row; one that fails is switched off."""
     install(
         "own_writer",

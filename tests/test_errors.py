@@ -164,7 +164,7 @@ def run(argv: list[str], capsys) -> str:
 
 
 @pytest.mark.parametrize(("text", "words"), FILES.values(), ids=FILES)
-def test_a_bad_file(folder, capsys, text, words):
+def test_d16_d17_d18_d19_d20_e8_t6_a_bad_file(folder, capsys, text, words):
     """Status 2, one message with the key and the remedy, and nothing new on disk."""
     (folder / "bad.json").write_bytes(text if isinstance(text, bytes) else text.encode())
     message = run(["--config", "bad.json"], capsys)
@@ -174,7 +174,7 @@ def test_a_bad_file(folder, capsys, text, words):
 
 
 @pytest.mark.parametrize(("argv", "words"), FLAGS.values(), ids=FLAGS)
-def test_bad_flags(folder, capsys, argv, words):
+def test_d24_t7_bad_flags(folder, capsys, argv, words):
     """Status 2, one message with the key and the remedy, and nothing on disk."""
     message = run(argv, capsys)
     assert all(word in message for word in words), message

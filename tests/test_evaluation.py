@@ -93,7 +93,7 @@ def test_environments_that_report_no_success():
     assert found.score == (-1.0, 3.0)
 
 
-def test_recurrent_state_and_episode_starts_are_handed_on():
+def test_f14_recurrent_state_and_episode_starts_are_handed_on():
     policy = Recorder()
     evaluate(policy, vec((2,), (3,)), episodes=4)
     assert policy.states == [None, 1, 2, 3, 4, 5]

@@ -72,7 +72,7 @@ def tensors(model):
 
 
 @pytest.mark.parametrize(("algo", "framework"), ROWS, ids=ROW_NAMES)
-def test_a2_every_row_trains_saves_and_reloads(algo, framework, make_config, train):
+def test_x3_a2_every_row_trains_saves_and_reloads(algo, framework, make_config, train):
     if framework == "jax":
         pytest.importorskip("sbx")
     config = make_config(algo, train_framework=framework)
@@ -85,7 +85,7 @@ def test_a2_every_row_trains_saves_and_reloads(algo, framework, make_config, tra
 
 
 @pytest.mark.parametrize(("algo", "framework"), ROWS, ids=ROW_NAMES)
-def test_every_row_resumes(algo, framework, make_config, train):
+def test_x3_f2_e5_t10_every_row_resumes(algo, framework, make_config, train):
     """Weights, optimizers, entropy coefficient, replay buffer and counters are what they were."""
     if framework == "jax":
         pytest.importorskip("sbx")
@@ -279,7 +279,7 @@ print(len(events), len(unsafe), loaded.step)
 
 
 @pytest.mark.parametrize("algo", ["ppo", "sac", "her"])
-def test_loading_unpickles_nothing(algo, make_config, train):
+def test_x13_loading_unpickles_nothing(algo, make_config, train):
     """Counted by an audit hook in a fresh process; a payload in the file's pickled part is never looked at."""
     config = make_config(algo)
     folder = train(config).checkpoints.save()
@@ -353,7 +353,7 @@ HOSTILE = {
 
 
 @pytest.mark.parametrize("kind", HOSTILE)
-def test_files_that_do_not_fit_are_refused(kind, trained, capsys):
+def test_d27_files_that_do_not_fit_are_refused(kind, trained, capsys):
     """And the model that they were meant for keeps its weights."""
     folder = trained.run / "final"
     poison(folder, HOSTILE[kind](trained.model))

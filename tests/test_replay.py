@@ -119,7 +119,7 @@ def test_mistakes_get_one_message(flags, words, run, capsys):
     assert "Traceback" not in err
 
 
-def test_without_a_model_it_says_how_to_make_one(tmp_path, monkeypatch, capsys):
+def test_d31_t18_without_a_model_it_says_how_to_make_one(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     assert replay.main([]) == 2
     assert "Make one with: python train.py" in capsys.readouterr().err

@@ -48,7 +48,7 @@ def test_names_of_runs(tmp_path, keys, name):
     assert run.is_dir()
 
 
-def test_numbers_go_on_after_the_highest(tmp_path):
+def test_t14_numbers_go_on_after_the_highest(tmp_path):
     for name in ("panda_reach_sac_2", "panda_reach_sac_9", "panda_reach_sac_old", "panda_push_sac_50"):
         (tmp_path / name).mkdir()
     assert new_run(Config(logdir=str(tmp_path))).name == "panda_reach_sac_10"
@@ -60,7 +60,7 @@ def test_simultaneous_starts_get_folders_of_their_own(tmp_path):
     assert len(set(runs)) == 32
 
 
-def test_a_name_that_is_taken_is_refused_with_the_way_to_resume(tmp_path):
+def test_f3_d28_t12_a_name_that_is_taken_is_refused_with_the_way_to_resume(tmp_path):
     config = Config(logdir=str(tmp_path), run_name="mine")
     new_run(config)
     with pytest.raises(RunError, match=re.escape(f"--resume {tmp_path / 'mine'}")):

@@ -77,7 +77,7 @@ def test_a_run_leaves_everything_it_promises(tmp_path):
     assert "400 of 400 steps" in err
 
 
-def test_the_same_configuration_gives_the_same_run(tmp_path):
+def test_f18_the_same_configuration_gives_the_same_run(tmp_path):
     for name in ("one", "two"):
         assert train.main(["--steps=300", f"--logdir={tmp_path}", f"--run_name={name}", *QUICK]) == 0
     assert timeless(tmp_path / "one/metrics.csv") == timeless(tmp_path / "two/metrics.csv")
@@ -96,7 +96,7 @@ def test_processes_give_the_same_run(tmp_path):
 
 
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_a_signal_saves_and_the_run_can_go_on(number, status, tmp_path):
+def test_e3_f15_t16_a_signal_saves_and_the_run_can_go_on(number, status, tmp_path):
     run = tmp_path / "trained_models/mine"
     going = process("--steps=100000", "--run_name=mine", "--log_freq=100", *QUICK, cwd=tmp_path)
     while not (run / "metrics.csv").is_file() or len(rows(run / "metrics.csv")) < 2:
@@ -125,7 +125,7 @@ def test_a_signal_saves_and_the_run_can_go_on(number, status, tmp_path):
     assert len(json.loads((run / "run.json").read_text())["resumed"]) == 1
 
 
-def test_resume_refuses_what_would_make_it_another_run(tmp_path, capsys):
+def test_d26_t9_resume_refuses_what_would_make_it_another_run(tmp_path, capsys):
     assert train.main(["--steps=100", f"--logdir={tmp_path}", "--run_name=mine", *QUICK]) == 0
     run = str(tmp_path / "mine")
     capsys.readouterr()
@@ -139,7 +139,7 @@ def test_resume_refuses_what_would_make_it_another_run(tmp_path, capsys):
     assert train.main(["--resume", str(tmp_path / "none")]) == 2
 
 
-def test_a_schedule_goes_on_where_it_was(tmp_path):
+def test_t8_a_schedule_goes_on_where_it_was(tmp_path):
     """Half a run and its resumed half end with the learning rate of the whole."""
     schedule = '--algo_kwargs.learning_rate={"schedule": "linear", "start": 0.001, "end": 0.0001}'
     flags = [f"--logdir={tmp_path}", "--run_name=mine", schedule, "--log_freq=100", *QUICK]
@@ -164,7 +164,7 @@ def test_one_process_a_run_folder(tmp_path):
     assert "is in use by process" in err
 
 
-def test_any_gymnasium_id_trains(tmp_path):
+def test_t22_any_gymnasium_id_trains(tmp_path):
     flags = ["--steps=200", "--env_name=Pendulum-v1", f"--logdir={tmp_path}", "--run_name=mine", *QUICK]
     assert train.main(flags) == 0
     summary = json.loads((tmp_path / "mine/summary.json").read_text())
@@ -213,7 +213,7 @@ def test_questions_load_no_torch_and_no_physics():
         )
 
 
-def test_threads_are_chosen_and_recorded(tmp_path):
+def test_f16_threads_are_chosen_and_recorded(tmp_path):
     assert train.main(["--steps=20", f"--logdir={tmp_path}", "--run_name=mine", "--torch_threads=2", *QUICK]) == 0
     assert json.loads((tmp_path / "mine/run.json").read_text())["host"]["torch_threads"] == 2
     torch.set_num_threads(1)
