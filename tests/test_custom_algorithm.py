@@ -61,6 +61,13 @@ FLAGS = [
 ]
 
 
+class Narrow(SACPolicy):
+    """Has five hidden units whatever it is told."""
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **{**kwargs, "net_arch": [5]})
+
+
 @pytest.fixture
 def plugin(tmp_path, tables):
     """A file that registers the plain subclasses."""
@@ -147,12 +154,6 @@ def test_a4_a6_a_policy_is_a_class_a_name_or_an_address(how, make_config, tables
 
 
 def test_a4_a_policy_class_of_ones_own_is_saved_and_found_again(make_config, tables, train):
-    class Narrow(SACPolicy):
-        """Has five hidden units whatever it is told."""
-
-        def __init__(self, *args, **kwargs):
-            super().__init__(*args, **{**kwargs, "net_arch": [5]})
-
     implemented_combos["narrow"] = {"pytorch": [SAC, (Narrow,), SMALL["plain_sac"]]}
     config = make_config("narrow", algo_kwargs={}, policy_kwargs={}, steps=100)
     session = train(config)

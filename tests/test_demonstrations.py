@@ -14,7 +14,7 @@ from stable_baselines3.common.vec_env import DummyVecEnv, VecTransposeImage
 from armature import test as replay
 from armature import train as training
 from armature.checkpoints import read_json
-from armature.combos import implemented_combos
+from armature.combos import Combo, implemented_combos, register
 from armature.controllers import Expert, Random
 from armature.demonstrations import (
     DemonstrationBuffer,
@@ -180,6 +180,20 @@ def test_r1_9_each_batch_holds_exactly_the_share(algo, with_demos, train):
     shown = [is_demonstrated(batch, row, demos) for row in range(64)]
     assert shown[48:] == [True] * 16
     assert not any(shown[:48])
+
+
+def test_r1_9_a_trainer_learns_from_them_too(make_config, tmp_path, tables, train):
+    """With no line of its own, like any class that is told its replay buffer."""
+    from tests.toy_trainers import Off
+
+    register("pulled", "pytorch", Combo(Off))
+    keys = {"algo_kwargs": {"buffer_init_steps": 32, "buffer_size": 400}, "policy_kwargs": {}, "steps": 100}
+    path = record(make_config("pulled", **keys), tmp_path / "demos.npz")
+    config = make_config("pulled", demonstrations={"path": str(path), "fraction": 0.5}, **keys)
+    check_arguments(config)
+    buffer = train(config).model.replay_buffer
+    batch = buffer.sample(10)
+    assert [is_demonstrated(batch, row, buffer.demonstrations) for row in range(10)] == [False] * 5 + [True] * 5
 
 
 def is_demonstrated(batch, row, demos):
