@@ -176,7 +176,7 @@ def train(config: Config, run: Path | None = None) -> int:
         save_model(model, run / "final", config)
         env.close()
         eval_env.close()
-        finish(config, run, model.num_timesteps, metrics)
+        finish(config, run, model, metrics)
     return 0
 
 
@@ -240,16 +240,19 @@ def print_banner(config: Config, run: Path, model: Any, threads: int) -> None:
     print("\n".join(f"{name:>11}  {value}" for name, value in rows.items()), flush=True)
 
 
-def finish(config: Config, run: Path, steps: int, metrics: MetricsCallback) -> None:
+def finish(config: Config, run: Path, model: Any, metrics: MetricsCallback) -> None:
     """Judge the model that a replay takes, draw the curve, film it if asked to, and say how to see it."""
     from armature.evaluation import evaluate
-    from armature.models import load_model
+    from armature.models import Player, load_model
     from armature.plots import plot_learning_curve
     from armature.recording import film
     from armature.vec import make_vec_env
 
-    imports = foreign_imports(config)
-    trained = load_model(run, config.device, allow_import=imports)
+    steps, imports = model.num_timesteps, foreign_imports(config)
+    trained, name = Player(model), "last"
+    if replayable := getattr(model, "replayable", True):  # an agent need not be; then it is judged as it is
+        trained = loaded = load_model(run, config.device, allow_import=imports)
+        name = loaded.folder.name
     env = make_vec_env(config, "replay", min(config.final_eval_episodes, 10))
     found = evaluate(trained, env, config.final_eval_episodes)
     env.close()
@@ -264,9 +267,10 @@ def finish(config: Config, run: Path, steps: int, metrics: MetricsCallback) -> N
     if found.success_rate is not None and found.success_interval is not None:
         low, high = found.success_interval
         rate = f"success {found.success_rate:.0%} (95 % interval {low:.0%} to {high:.0%}), "
-    print(f"\n{trained.folder.name} model over {found.episodes} new episodes: {rate}return {found.mean_return:.2f}")
+    print(f"\n{name} model over {found.episodes} new episodes: {rate}return {found.mean_return:.2f}")
     print(f"wall time {metrics.wall_time_s:.0f} s of training, {steps:,} steps, {metrics.episodes:,} episodes")
-    print("see it with: " + " ".join(["python test.py --model", str(run), consent_flags(imports)]).strip())
+    if replayable:
+        print("see it with: " + " ".join(["python test.py --model", str(run), consent_flags(imports)]).strip())
 
 
 if __name__ == "__main__":

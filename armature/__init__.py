@@ -14,11 +14,14 @@ if (_checkout / "setup.py").is_file() and (_checkout / "envs").is_dir():
     __path__.append(str(_checkout))
 
 _HOMES = {
+    "Agent": "armature.agents",
     "ArmatureError": "armature.errors",
+    "BaseLoop": "armature.loops",
     "Combo": "armature.combos",
     "Config": "armature.config",
     "ConfigError": "armature.errors",
     "Decision": "armature.trainers.base",
+    "DefaultLoop": "armature.loops",
     "Evaluation": "armature.evaluation",
     "Layout": "armature.envs.tasks.base",
     "OffPolicySettings": "armature.trainers.settings",

@@ -114,7 +114,8 @@ _HARMLESS = re.compile(
 
 def named_imports(config: Config) -> list[str]:
     """Return the modules and addresses of code that a configuration names, parts of networks aside."""
-    places = config.model_dump(include={"algo", "policy", "policy_kwargs", "algo_kwargs", "task_kwargs", "env_kwargs"})
+    keys = {"algo", "loop", "policy", "policy_kwargs", "algo_kwargs", "task_kwargs", "env_kwargs"}
+    places = config.model_dump(include=keys)
     named = [*config.plugins, *(text for text in _texts(places) if ADDRESS.fullmatch(text))]
     return [name for name in dict.fromkeys(named) if not _HARMLESS.fullmatch(name)]
 

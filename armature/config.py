@@ -167,6 +167,10 @@ class Config(_Strict):
     """Arguments of the policy's constructor, such as net_arch and activation_fn."""
     algo_kwargs: JsonObject = key({}, "algorithm")
     """Arguments of the algorithm's constructor; `--describe-algo NAME` lists them."""
+    loop: Text | None = key(None, "algorithm")
+    """Loop that drives an agent, an address "file.py:Class"; null takes the default loop. For agents only."""
+    loop_kwargs: JsonObject = key({}, "algorithm")
+    """Parameters of an agent's loop; `--create-config` writes them all."""
     replay_buffer: Literal["default", "her"] = key("default", "algorithm")
     """"her" replays with hindsight: missed goals are learned from as if they had been meant."""
     demonstrations: DemonstrationsConfig = key(DemonstrationsConfig(), "algorithm")

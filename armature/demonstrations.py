@@ -217,6 +217,7 @@ def read_demonstrations(path: str | Path) -> Demonstrations:
             space_from_json(header[f"{name}_space"]) for name in ("observation", "action")
         )
         layout = _layout(observation_space, action_space, header["transitions"])
+        header["environment"] = dict(header["environment"])
     except (RunError, KeyError, TypeError, ValueError, OverflowError) as error:
         raise RunError(f"{path} is damaged: its header describes no transitions.") from error
     expected = {quote(name, safe=""): like for name, like in {**layout, "header": text}.items()}
@@ -335,8 +336,11 @@ class _WithDemonstrations(ReplayBuffer):
     def sample(self, batch_size: int, env: VecNormalize | None = None) -> Any:
         """Return a batch, normalised as `env` has it: own transitions first, then demonstrations."""
         shown = round(self.fraction * batch_size)
+        demonstrated = self.demonstrations.sample(shown, env)
+        if shown == batch_size:
+            return demonstrated
         own = super().sample(batch_size - shown, env)
-        return type(own)(*map(_joined, own, self.demonstrations.sample(shown, env)))
+        return type(own)(*map(_joined, own, demonstrated))
 
 
 class DemonstrationBuffer(_WithDemonstrations):

@@ -13,14 +13,14 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from armature import schema
+from armature import __version__, schema
 from armature.checks import installed_row, missing_module, task_class
 from armature.combos import Combo, implemented_combos
 from armature.config import Config, leaves
 from armature.discovery import installed_points
-from armature.doors import is_sb3
+from armature.doors import door, is_sb3
 from armature.errors import ConfigError
-from armature.hyperparameters import Hyperparameter, check_arguments, hyperparameters, policy_classes
+from armature.hyperparameters import Hyperparameter, check_arguments, hyperparameters, loop_class, policy_classes
 from armature.policies import policies_of
 from armature.registry import resolve
 
@@ -93,7 +93,7 @@ def _version(package: str | None) -> str:
     try:
         return importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:
-        return "(not a package)"
+        return __version__ if package == "armature" else "(not a package)"
 
 
 def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
@@ -125,7 +125,7 @@ def describe_algo(name: str, framework: str = "pytorch") -> str:
         ("observations", "vectors, images" + (", dicts" if row.dict_observations else "")),
         ("actions", _ACTIONS[row.actions]),
         ("hindsight", "yes, with replay_buffer=her" if row.hindsight else "no"),
-        ("policies", policies),
+        ("policies", policies or "none: it acts by itself"),
     ]
     text = [f"{name} ({framework}): {_summary(cls)}", "", *_aligned(facts), "", "Hyperparameters, keys of algo_kwargs:"]
     for item in hyperparameters(cls).values():
@@ -214,7 +214,8 @@ def create_config(config: Config) -> str:
 
 
 def _entries(config: Config) -> Iterator[_Entry]:
-    filled = {"algo_kwargs": _algo_entries, "task_kwargs": _task_entries, "reward_weights": _weight_entries}
+    filled = {"algo_kwargs": _algo_entries, "loop_kwargs": _loop_entries}
+    filled |= {"task_kwargs": _task_entries, "reward_weights": _weight_entries}
     keys = schema.keys(Config)
     for name, value in config.model_dump(exclude=set(config.idle_keys)).items():
         if name == "policy_kwargs":
@@ -238,11 +239,20 @@ def _algo_entries(config: Config) -> list[_Entry]:
     row = installed_row(config.algo, config.train_framework)
     chosen = {**row.kwargs, **config.algo_kwargs}
     chosen.pop("policy_kwargs", None)  # a key of its own
-    known = hyperparameters(resolve(row.algo_class))
+    return _argument_entries(resolve(row.algo_class), chosen)
+
+
+def _loop_entries(config: Config) -> list[_Entry]:
+    cls = resolve(installed_row(config.algo, config.train_framework).algo_class)
+    return _argument_entries(loop_class(config.loop), config.loop_kwargs) if door(cls) == "agent" else []
+
+
+def _argument_entries(cls: type, chosen: Mapping[str, Any]) -> list[_Entry]:
+    known = hyperparameters(cls)
     defaults = {name: _json_default(item) for name, item in known.items() if not name.endswith(("_class", "_fn"))}
     values = {**{name: value for name, value in defaults.items() if _is_json(value)}, **chosen}
     return [
-        _Entry(name, f"{known[name].type}: {known[name].meaning}" if name in known else "", value)
+        _Entry(name, f"{known[name].type}: {known[name].meaning}".removesuffix(": ") if name in known else "", value)
         for name, value in values.items()
     ]
 

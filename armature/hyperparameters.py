@@ -23,16 +23,18 @@ from typing import TYPE_CHECKING, Any, Literal, Union, get_args, get_origin
 from pydantic_core import to_jsonable_python
 
 from armature.combos import implemented_combos
-from armature.errors import ConfigError, closest
+from armature.doors import check_definition, door
+from armature.errors import ConfigError, PluginError, closest
 from armature.old_keys import OLD_ARGUMENTS
 from armature.policies import STOCK, find_policy, policies_of, require_findable
-from armature.registry import Table, resolve
+from armature.registry import Table, is_address, resolve
 from armature.schema import short
 
 if TYPE_CHECKING:
     from stable_baselines3.common.vec_env import VecEnv
 
     from armature.config import Config
+    from armature.loops import BaseLoop
 
 SET_BY_RUN = {
     **{name: f'the key "{name}"' for name in ("policy", "policy_kwargs", "seed", "device")},
@@ -106,8 +108,10 @@ def _arguments(cls: type) -> tuple[dict[str, Hyperparameter], bool]:
     """Return the arguments, and whether the class takes any others besides."""
     if hasattr(cls, "settings_class"):
         return {name: _of_field(name, field) for name, field in cls.settings_class.model_fields.items()}, False
-    found: dict[str, Hyperparameter] = {}
     meanings = _meanings(cls)
+    if hasattr(cls, "get_default_parameters"):
+        return _declared(cls, meanings), False
+    found: dict[str, Hyperparameter] = {}
     for base in cls.__mro__[:-1]:
         if "__init__" not in vars(base):
             continue
@@ -121,6 +125,20 @@ def _arguments(cls: type) -> tuple[dict[str, Hyperparameter], bool]:
         if not any(item.kind == item.VAR_KEYWORD for item in parameters):
             return found, False  # what this class does not name, it does not pass on
     return found, True
+
+
+def _declared(cls: Any, meanings: Mapping[str, str]) -> dict[str, Hyperparameter]:
+    """Return the parameters that an agent or a loop declares; their types are those of the defaults."""
+    defaults = cls.get_default_parameters()
+    if not isinstance(defaults, Mapping) or not all(isinstance(name, str) for name in defaults):
+        raise PluginError(
+            f"{cls.__name__}.get_default_parameters returns {short(defaults)}; return a dict of defaults by name."
+        )
+    kinds = {name: Any if value is None else type(value) for name, value in defaults.items()}
+    return {
+        name: Hyperparameter(name, _words(kinds[name]), value, meanings.get(name, ""), kinds[name])
+        for name, value in defaults.items()
+    }
 
 
 def _of_field(name: str, field: Any) -> Hyperparameter:
@@ -140,12 +158,15 @@ def _signature(cls: type) -> inspect.Signature:
 
 
 def _meanings(cls: type) -> dict[str, str]:
-    """Return the sentences of `:param name:` fields in the docstrings of a class and its bases."""
+    """Return what the docstrings of a class and its bases say of arguments: `:param name:` fields, or under `Args:`."""
     found: dict[str, str] = {}
     for base in cls.__mro__:
         text = inspect.cleandoc(vars(base).get("__doc__") or "")
         for name, meaning in re.findall(r"^:param (\w+):((?:.|\n)*?)(?=^\S|\Z)", text, re.MULTILINE):
             found.setdefault(name, " ".join(meaning.replace("``", "`").split()))
+        section = re.search(r"^Args:\n((?: {4}.*\n?|\n)*)", text, re.MULTILINE)
+        for name, meaning in re.findall(r"^ {4}(\w+): (.*(?:\n {8}.*)*)", section[1] if section else "", re.MULTILINE):
+            found.setdefault(name, " ".join(meaning.split()))
     return found
 
 
@@ -199,6 +220,10 @@ def check_arguments(config: Config) -> None:
     cls = resolve(row.algo_class)
     if config.demonstrations.path is not None:
         _check_demonstrations(cls, config)
+    if door(cls) == "agent":
+        return _check_agent(cls, config)
+    if config.loop is not None or config.loop_kwargs:
+        raise ConfigError(f"loop and loop_kwargs are for agents only, and algo {config.algo!r} is none. Remove them.")
     check_algo_kwargs(cls, config.algo_kwargs)
     policy, policy_kwargs = config.policy or row.policy, {**row.kwargs.get("policy_kwargs", {}), **config.policy_kwargs}
     check_policy_kwargs(cls, policy, policy_kwargs)
@@ -222,8 +247,45 @@ def _check_demonstrations(cls: type, config: Config) -> None:
     )
 
 
+def _check_agent(cls: type, config: Config) -> None:
+    check_definition(cls, config.algo)
+    if config.policy is not None or config.policy_kwargs:
+        raise ConfigError(f"policy and policy_kwargs mean nothing to {cls.__name__}, which is an agent. Remove them.")
+    check_algo_kwargs(cls, config.algo_kwargs)
+    check_parameters("loop_kwargs", loop_class(config.loop), config.loop_kwargs)
+
+
+def loop_class(address: str | None) -> type[BaseLoop]:
+    """Return the class of a loop, the default one for None; raise `PluginError` if the address is of something else."""
+    from armature.loops import BaseLoop, DefaultLoop  # here, so that --help need not wait for numpy
+
+    cls = DefaultLoop if address is None else resolve(address)
+    if not (isinstance(cls, type) and issubclass(cls, BaseLoop)):
+        raise PluginError(f"loop {address!r} is {cls!r}; it must be a class that derives from armature.BaseLoop.")
+    if missing := sorted(cls.__abstractmethods__):
+        raise PluginError(f"loop {address!r}: {cls.__name__} has no method {', '.join(missing)}(total_steps).")
+    return cls
+
+
+def check_parameters(path: str, cls: type, values: Mapping[str, Any]) -> None:
+    """Raise `ConfigError` for a parameter that an agent or a loop does not declare, or of another type."""
+    known = hyperparameters(cls)
+    _check_names(path, known, values)
+    for name, value in values.items():
+        if not _accepts(known[name].annotation, value):
+            raise ConfigError(f"{path}.{name} is {short(value)}; allowed: {known[name].type}.")
+
+
+def build_parameters(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return an agent's parameters: as they are in JSON, but for the addresses of classes and functions."""
+    named = [name for name in values if name.endswith(("_class", "_fn")) and isinstance(values[name], str)]
+    return {**values, **{name: resolve(values[name]) for name in named if is_address(values[name])}}
+
+
 def check_algo_kwargs(cls: type, values: Mapping[str, Any]) -> None:
     """Raise `ConfigError` for an argument that the algorithm class has not, or that cannot be right."""
+    if door(cls) == "agent":
+        return check_parameters("algo_kwargs", cls, values)
     known, takes_others = _arguments(cls)
     if not takes_others:
         _check_names("algo_kwargs", known, values)

@@ -25,15 +25,23 @@ from stable_baselines3.common.logger import Logger
 from stable_baselines3.common.vec_env import VecEnv
 
 from armature.adapters import AlgorithmAdapter
+from armature.agent_model import AgentModel
 from armature.checkpoints import MANIFEST, newest, read_json, settled, verify, write_folder, write_json
 from armature.checks import refuse_foreign_imports
 from armature.combos import implemented_combos
 from armature.config import NAMESPACE, Config, DemonstrationsConfig
 from armature.demonstrations import demonstration_arguments
-from armature.doors import check_definition, is_sb3
+from armature.doors import check_definition, door, is_sb3
 from armature.errors import ConfigError, PluginError, RunError, UnknownNameError
 from armature.evaluation import Evaluation
-from armature.hyperparameters import build_kwargs, build_policy_kwargs, hyperparameters, takes_argument
+from armature.hyperparameters import (
+    build_kwargs,
+    build_parameters,
+    build_policy_kwargs,
+    hyperparameters,
+    loop_class,
+    takes_argument,
+)
 from armature.plugins import load_extensions
 from armature.policies import check_features, check_observations, choose_policy, find_policy, home, require_findable
 from armature.registry import resolve
@@ -83,6 +91,8 @@ def _make(
     combo = implemented_combos[config.algo][config.train_framework]
     cls = resolve(algo_class)
     check_definition(cls, config.algo)
+    if door(cls) == "agent":
+        return _make_agent(cls, kwargs, env, config)
     arguments = build_kwargs(kwargs, env)
     policy_kwargs = {**arguments.pop("policy_kwargs", {}), **config.policy_kwargs}
     if policy_kwargs:
@@ -99,6 +109,20 @@ def _make(
     model = cls(chosen, env, **arguments) if is_sb3(cls) else AlgorithmAdapter(cls, chosen, env, **arguments)
     check_features(model.policy)
     model.set_logger(Logger(None, []))  # without one, SB3 makes a folder for its log in /tmp
+    return model
+
+
+def _make_agent(cls: type, parameters: Mapping[str, Any], env: VecEnv, config: Config) -> AgentModel:
+    model = AgentModel(
+        cls,
+        env,
+        parameters=build_parameters(parameters),
+        seed=config.seed,
+        loop=loop_class(config.loop),
+        loop_kwargs=config.loop_kwargs,
+        device=config.device,
+    )
+    model.set_logger(Logger(None, []))
     return model
 
 
@@ -173,7 +197,7 @@ def _write(model: Any, folder: Path, config: Config, evaluation: Evaluation | No
         "config": config.model_dump(exclude=set(config.idle_keys)),
     }
     write_json(folder / "model.json", description)
-    model.save(folder / "model.zip")
+    model.save(folder / getattr(model, "file_name", "model.zip"))
     if arrays := jax_arrays(model):
         np.savez(folder / "weights.npz", **arrays)  # type: ignore[arg-type]
     if own_arrays:
@@ -290,6 +314,8 @@ def load_pretrained(model: Any, path: str | Path) -> None:
             f"{error} It was trained as {description.get('policy')} with policy_kwargs {short(stored)}; this model is "
             f"{home(type(model.policy))} with {given}."
         ) from error
+    if hasattr(model, "load_file"):  # what it has learned may stand in its own state
+        _restore_own_state(model, folder, description)
     _restore_statistics(model, folder)
 
 
@@ -361,7 +387,8 @@ def build_for_replay(env: VecEnv, config: Config, policy: Any) -> Any:
     config = config.model_copy(update={"demonstrations": DemonstrationsConfig(), "policy": None})
     algo_class, _, kwargs = implemented_combos[config.algo][config.train_framework]
     kwargs = {**kwargs, **config.algo_kwargs}
-    if takes_argument(resolve(algo_class), "buffer_size"):
+    cls = resolve(algo_class)
+    if door(cls) != "agent" and takes_argument(cls, "buffer_size"):
         kwargs["buffer_size"] = env.num_envs
     return _make(algo_class, policy, kwargs, env, config)
 

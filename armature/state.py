@@ -108,6 +108,7 @@ COUNTERS = (
     "_episode_num",
     "_n_updates",
     "_n_calls",
+    "episodes",
     "_current_progress_remaining",
     "exploration_rate",
     "_steps_owed",
@@ -138,6 +139,7 @@ def random_state(model: BaseAlgorithm) -> dict[str, Any]:
         "numpy": [_hex(np.asarray(numpy_words, np.uint32)), int(position), int(has_gauss), float(gauss)],
         "torch": _hex(torch.get_rng_state().numpy()),
         "actions": model.action_space.np_random.bit_generator.state,
+        "agent": _bits(model).state if _bits(model) else None,
     }
 
 
@@ -150,8 +152,16 @@ def set_random_state(model: BaseAlgorithm, state: Mapping[str, Any]) -> None:
         np.random.set_state(("MT19937", _words(numpy_words, np.uint32), position, has_gauss, gauss))
         torch.set_rng_state(torch.from_numpy(_words(state["torch"], np.uint8).copy()))
         model.action_space.np_random.bit_generator.state = state["actions"]
+        if (bits := _bits(model)) is not None:
+            bits.state = state["agent"]
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
         raise RunError(f"state.json holds no usable random states: {error}.") from error
+
+
+def _bits(model: BaseAlgorithm) -> Any:
+    """Return what an agent's own generator draws from, if it has one."""
+    rng = getattr(model, "rng", None)
+    return rng.bit_generator if isinstance(rng, np.random.Generator) else None
 
 
 def _hex(words: np.ndarray) -> str:

@@ -34,7 +34,7 @@ UNREAD = {"data", "_stable_baselines3_version", "system_info.txt"}
 """Members of a model.zip that we have no use for."""
 
 
-def load_weights(model: BaseAlgorithm, folder: Path, optimizers: bool) -> None:
+def load_weights(model: Any, folder: Path, optimizers: bool) -> None:
     """Copy the weights of a model folder into a model; raise `RunError`, with the model unchanged, if they do not fit.
 
     A model that has `load_file(path)` reads its file itself.
@@ -45,7 +45,7 @@ def load_weights(model: BaseAlgorithm, folder: Path, optimizers: bool) -> None:
         optimizers: whether the optimizers' moments are restored too, to go on training.
     """
     if hasattr(model, "load_file"):
-        model.load_file(folder / "model.zip")
+        model.load_file(folder / getattr(model, "file_name", "model.zip"))
     elif model._get_torch_save_params()[0]:
         _load_torch(model, folder / "model.zip", optimizers)
     else:
@@ -203,7 +203,7 @@ def _checked_moments(loaded: Any, optimizer: torch.optim.Optimizer, where: str) 
 def jax_arrays(model: BaseAlgorithm) -> Arrays:
     """Return every array of an SBX model by its path, such as `policy.actor_state/params/params/Dense_0/kernel`.
 
-    Empty for algorithms that keep their weights in torch.
+    Empty for algorithms that keep their weights in torch, or in a file of their own.
     """
     if model._get_torch_save_params()[0] or hasattr(model, "load_file"):
         return {}

@@ -20,3 +20,4 @@ register(
         package="armature",
     ),
 )
+register("random", "pytorch", Combo("armature.myalgos.random_agent:RandomAgent", package="armature"))

@@ -354,6 +354,7 @@ def with_header(**values):
         (with_header(transitions=10**30), "describes no transitions"),
         (with_header(transitions="many"), "describes no transitions"),
         (with_header(transitions=0), "needs"),
+        (with_header(environment=3), "describes no transitions"),
     ],
 )
 def test_damaged_files_are_refused_with_one_message(change, words, make_config, tmp_path):

@@ -215,6 +215,7 @@ def test_the_row_says_what_it_takes():
         "smallest value is the target",
         "policy_delay: int, default 2",
         "MlpPolicy, CnnPolicy, MultiInputPolicy",
+        f"armature {armature.__version__}",
     ):
         assert words in text
     assert Config(algo="myalgo").algo == "myalgo"

@@ -17,8 +17,10 @@ import armature
 from armature import train as train_script
 from armature.combos import Combo, implemented_combos, register
 from armature.config import Config
+from armature.controllers import Random
 from armature.describe import create_config, describe_algo
 from armature.discovery import row_of
+from armature.evaluation import evaluate
 from armature.models import load_model, make_model, restore_model, save_model
 from armature.trainers import base, off_policy, on_policy, optimizer, reward_signals, settings, trajectory
 from armature.vec import make_vec_env
@@ -152,6 +154,23 @@ def test_d34_dqn_explores_by_its_settings_and_replays_the_best_action(small):
     assert np.array_equal(model.predict(seen, deterministic=True)[0], best)
     taken = np.array([model.act(seen).action for _ in range(400)])
     assert 0.9 < (taken == best).mean() < 1.0
+
+
+@pytest.mark.parametrize("algo", ["toy_off", "plugin_dqn"])
+def test_r1_9_demonstrations_are_a_share_of_every_batch(algo, small, train, tmp_path):
+    demonstrations = pytest.importorskip("armature.demonstrations")
+    config, path = small(algo), tmp_path / "demos.npz"
+    env = demonstrations.Recorder(make_vec_env(config, "train", 2))
+    evaluate(Random(env, 0), env, 60)  # some of them end near the goal
+    demonstrations.save_demonstrations(path, env.episodes, env, config, "chance")
+    session = train(small(algo, demonstrations={"path": str(path), "fraction": 0.25}))
+    shown = session.model.replay_buffer.demonstrations
+    batch = session.model.sample(16)
+    known = {tuple(row) for row in shown.observations[:, 0].tolist()}
+    assert [tuple(row) in known for row in batch["obs"].tolist()] == [False] * 12 + [True] * 4
+    fresh = built(small(algo, demonstrations={"path": str(path), "fraction": 0.25}))
+    restore_model(fresh, session.checkpoints.save())
+    assert fresh.replay_buffer.size() == session.model.replay_buffer.size()
 
 
 # ---------------------------------------------------------------------------------------------- settings in texts
