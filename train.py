@@ -26,7 +26,7 @@ from armature.cli import TrainArgs, exit_with_status, parse_train_args
 from armature.combos import implemented_combos
 from armature.config import GENERAL_ENV, Config
 from armature.describe import create_config, describe_algo, describe_config, describe_network, list_algos, write_new
-from armature.errors import ConfigError, PluginError
+from armature.errors import ConfigError, PluginError, WorkerError
 from armature.hyperparameters import check_arguments
 from armature.plugin_check import check_plugin
 from armature.plugins import load_extensions, load_plugins, plugin_faults
@@ -154,13 +154,17 @@ def train(config: Config, run: Path | None = None) -> int:
         print_banner(config, run, model, threads)
 
         # ---------------------------------------------------------------------------------------- learn
-        with suppress(StopTraining), divergence_explained(model):
-            model.learn(
-                config.steps - model.num_timesteps,
-                callbacks,
-                log_interval=None,  # metrics.csv takes the place of SB3's own tables
-                reset_num_timesteps=False,
-            )
+        try:
+            with suppress(StopTraining), divergence_explained(model):
+                model.learn(
+                    config.steps - model.num_timesteps,
+                    callbacks,
+                    log_interval=None,  # metrics.csv takes the place of SB3's own tables
+                    reset_num_timesteps=False,
+                )
+        except WorkerError:
+            checkpoints.save()
+            raise
         if not stop.n_calls:
             warn_of_silence(model, config)
         checkpoints.save()

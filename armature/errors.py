@@ -5,6 +5,7 @@ ArmatureError           exit status 1
 |  `- UnknownNameError  2   a name that is in no table: carries the closest match and the known names
 |- PluginError          2   a plugin could not be loaded
 |- RunError             2   a run folder or model cannot be used
+|- WorkerError          1   the processes of environments keep dying
 |- DivergedError        1   training has produced numbers that are not finite
 `- RunInUseError        3   another process writes to this run folder
 """
@@ -48,6 +49,10 @@ class RunError(ArmatureError):
     """A run folder, checkpoint or model file is missing, damaged or does not fit."""
 
     exit_status = 2
+
+
+class WorkerError(ArmatureError):
+    """The process of an environment has died, and replacing it does not help."""
 
 
 class DivergedError(ArmatureError):

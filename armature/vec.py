@@ -11,7 +11,7 @@ import gymnasium
 import numpy as np
 from gymnasium import spaces
 from stable_baselines3.common.preprocessing import is_image_space
-from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv, VecEnv, VecEnvWrapper, VecNormalize
+from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, VecEnvWrapper, VecNormalize
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvIndices, VecEnvObs, VecEnvStepReturn
 
 from armature.combos import Combo, implemented_combos
@@ -20,6 +20,7 @@ from armature.discrete import DiscreteActions
 from armature.errors import ConfigError
 from armature.evaluation import Episode, EpisodeTracker
 from armature.plugins import load_plugins
+from armature.workers import Workers
 
 Stream = Literal["train", "evaluation", "replay", "demonstrations"]
 STREAMS: tuple[Stream, ...] = ("train", "evaluation", "replay", "demonstrations")
@@ -225,7 +226,7 @@ def make_vec_env(config: Config, stream: Stream, n_envs: int, render_mode: str |
     makers: list[Callable[[], gymnasium.Env[Any, Any]]] = [
         EnvMaker(config, stream, index, render_mode, row) for index in range(n_envs)
     ]
-    env = SubprocVecEnv(makers) if apart else DummyVecEnv(makers)
+    env = Workers(makers) if apart else DummyVecEnv(makers)
     return EpisodeLog(env) if stream == "train" else env
 
 

@@ -133,7 +133,7 @@ def test_an_unknown_algo_cannot_be_described():
 # ------------------------------------------------------------------------------------------------ --dry-run
 
 
-def test_each_key_is_told_with_its_origin():
+def test_r4_25_each_key_is_told_with_its_origin():
     """Every key in effect, its value, and default, file or flag; by section."""
     lines = describe_config(Config.load(flags={"seed": 0, "algo_kwargs.gamma": 0.9})).splitlines()
     rows = {line.split()[0]: line.split()[1:] for line in lines if line.startswith("  ")}

@@ -230,7 +230,7 @@ def plain_file(tmp_path):
     return file
 
 
-def test_x1_x11_a_class_in_a_file_beside_the_config(plain_file, tables, monkeypatch, tmp_path):
+def test_r1_1_r1_10_x1_x11_a_class_in_a_file_beside_the_config(plain_file, tables, monkeypatch, tmp_path):
     """A relative path is relative to the config file, then to the working directory; the full path is kept."""
     cfg = plain_file.parent / "cfg.json"
     cfg.write_text('{"algo": "my_algo.py:Plain"}')

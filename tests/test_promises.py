@@ -21,8 +21,9 @@ from stable_baselines3.common.callbacks import BaseCallback
 from armature import schema, train
 from armature.checkpoints import checkpoints, newest, read_json, verify
 from armature.cli import parse_train_args
-from armature.combos import Combo, implemented_combos, register
+from armature.combos import Combo, combo_of, implemented_combos, register
 from armature.config import Config
+from armature.doors import definition_faults
 from armature.errors import ConfigError, DivergedError, PluginError
 from armature.hyperparameters import check_arguments, hyperparameters
 from armature.models import load_model, make_model
@@ -126,7 +127,7 @@ def test_t3_a_whole_algorithm_in_one_short_file(tmp_path):
     assert verify(tmp_path / "mine/final")["step"] >= 64
 
 
-def test_x1_a_plugin_in_the_config(tmp_path, tables):
+def test_r1_1_x1_a_plugin_in_the_config(tmp_path, tables):
     plugin = tmp_path / "plugin.py"
     plugin.write_text(
         "from stable_baselines3 import A2C\nfrom armature import Combo, register\n"
@@ -152,6 +153,15 @@ def test_x1_d38_registered_in_this_process_and_made_with_keywords(tmp_path, tabl
     assert train.main([*flags, f"--logdir={tmp_path}", "--run_name=mine"]) == 0
     assert all(args == () for args, _ in seen)
     assert {"seed", "device", "verbose", "n_steps", "batch_size"} <= seen[0][1]
+
+
+@pytest.mark.parametrize(
+    "row", [row for rows in implemented_combos.values() for row in rows.values() if row.install is None], ids=str
+)
+def test_r4_4_our_own_rows_pass_the_check_of_plugins(row):
+    """They stand in the same table, and ask for no exception."""
+    assert list(definition_faults(resolve(row.algo_class))) == []
+    assert combo_of([row.algo_class, (row.policy,), row.kwargs], "row").algo_class == row.algo_class
 
 
 @pytest.mark.parametrize("address", ["evil_module:a-b", "evil_module:A ", "evil_module: A", "evil_module:A:B", "./e:A"])

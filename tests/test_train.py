@@ -56,7 +56,7 @@ def process(*args, **kwargs):
     )
 
 
-def test_a_run_leaves_everything_it_promises(tmp_path):
+def test_r4_27_a_run_leaves_everything_it_promises(tmp_path):
     """In a process of its own, from a folder that is not the checkout."""
     done = process("--steps=400", "--run_name=mine", "--record=gif", "--checkpoint_freq=200", *QUICK, cwd=tmp_path)
     out, err = done.communicate(timeout=600)

@@ -422,7 +422,7 @@ def novel():
     del armature.reward_signals["novel"]
 
 
-def test_r4_13_all_signals_count_by_their_strength(novel):
+def test_r4_13_f12_all_signals_count_by_their_strength(novel):
     signals = {"extrinsic": {"strength": 0.5}, "novel": {"strength": 3.0}}
     model = learned(made(Recording, reward_signals=signals), 40)
     assert all((t.reward == 6.5).all() and (t.environment_reward == 1).all() for t in model.trajectories)

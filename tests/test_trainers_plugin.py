@@ -217,7 +217,7 @@ def test_r1_2_the_example_imports_public_names_only():
                 assert {alias.name for alias in node.names} <= set(armature.__all__), file
 
 
-def test_r1_14_the_metadata_of_the_package_imports_nothing():
+def test_r1_14_d9_the_metadata_of_the_package_imports_nothing():
     assert not (PACKAGE / "setup.py").exists()
     text = (PACKAGE / "pyproject.toml").read_text()
     assert "dynamic" not in text
@@ -294,7 +294,9 @@ def in_venv(python, monkeypatch):
 
 
 @pytest.mark.slow
-def test_r1_3_r1_12_r1_15_r1_16_r4_18_r4_23_installing_brings_the_names_and_uninstalling_takes_them(in_venv, tmp_path):
+def test_r1_3_r1_10_r1_12_r1_15_r1_16_r4_18_r4_23_installing_brings_names_and_uninstalling_takes_them(
+    in_venv, tmp_path
+):
     """The commands of the package's page, as printed, with a small number of steps."""
     assert not entry_points(group="armature.algos", name="plugin_a2c")
     commands = [line.strip() for line in (PACKAGE / "README.md").read_text().splitlines() if line.startswith("    ")]
