@@ -21,13 +21,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from armature.algo_schema import algo_schema
+from armature.argument_checks import check_arguments
 from armature.checks import consent_flags, foreign_imports, refuse_foreign_imports
 from armature.cli import TrainArgs, exit_with_status, parse_train_args
 from armature.combos import implemented_combos
 from armature.config import GENERAL_ENV, Config
 from armature.describe import create_config, describe_algo, describe_config, describe_network, list_algos, write_new
 from armature.errors import ConfigError, PluginError, WorkerError
-from armature.hyperparameters import check_arguments
 from armature.plugin_check import check_plugin
 from armature.plugins import load_extensions, load_plugins, plugin_faults
 from armature.runs import find_run, new_run, run_lock, versions, write_run_info, write_summary

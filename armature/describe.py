@@ -14,13 +14,15 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from armature import __version__, schema
+from armature.argument_checks import check_arguments, policy_classes
+from armature.arguments import loop_class
 from armature.checks import installed_row, missing_module, task_class
 from armature.combos import Combo, implemented_combos
 from armature.config import Config, leaves
 from armature.discovery import installed_points
 from armature.doors import door, is_sb3
 from armature.errors import ConfigError
-from armature.hyperparameters import Hyperparameter, check_arguments, hyperparameters, loop_class, policy_classes
+from armature.hyperparameters import Hyperparameter, hyperparameters
 from armature.policies import policies_of
 from armature.registry import resolve
 

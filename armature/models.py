@@ -26,6 +26,7 @@ from stable_baselines3.common.vec_env import VecEnv
 
 from armature.adapters import AlgorithmAdapter
 from armature.agent_model import AgentModel
+from armature.arguments import build_kwargs, build_parameters, build_policy_kwargs, loop_class
 from armature.checkpoints import MANIFEST, newest, read_json, settled, verify, write_folder, write_json
 from armature.checks import refuse_foreign_imports
 from armature.combos import implemented_combos
@@ -34,14 +35,7 @@ from armature.demonstrations import demonstration_arguments
 from armature.doors import check_definition, door, is_sb3
 from armature.errors import ConfigError, PluginError, RunError, UnknownNameError
 from armature.evaluation import Evaluation
-from armature.hyperparameters import (
-    build_kwargs,
-    build_parameters,
-    build_policy_kwargs,
-    hyperparameters,
-    loop_class,
-    takes_argument,
-)
+from armature.hyperparameters import hyperparameters, takes_argument
 from armature.plugins import load_extensions
 from armature.policies import check_features, check_observations, choose_policy, find_policy, home, require_findable
 from armature.registry import resolve

@@ -94,7 +94,8 @@ class _Trial:
         return f"it is used as: {door(self.cls)}"
 
     def settle(self) -> str:
-        from armature.hyperparameters import check_algo_kwargs, check_arguments, hyperparameters
+        from armature.argument_checks import check_algo_kwargs, check_arguments
+        from armature.hyperparameters import hyperparameters
 
         known = hyperparameters(self.cls)
         common = _OFF_POLICY if {"learning_starts", "buffer_init_steps"} & set(known) else _ON_POLICY

@@ -73,7 +73,7 @@ def test_a16_it_resumes(climber, train):
 
 
 def test_a18_an_unknown_or_wrong_argument_is_named(climber):
-    from armature.hyperparameters import check_algo_kwargs
+    from armature.argument_checks import check_algo_kwargs
 
     cls = implemented_combos["climber"]["pytorch"].algo_class
     with pytest.raises(ConfigError, match=r"algo_kwargs\.nois: unknown argument; did you mean 'noise'"):

@@ -13,8 +13,9 @@ from stable_baselines3.common.vec_env import DummyVecEnv
 
 from armature import Agent, Combo, ConfigError, load_model, register, save_model
 from armature.agent_model import AgentModel
+from armature.argument_checks import check_arguments
 from armature.errors import PluginError, RunError
-from armature.hyperparameters import check_arguments, hyperparameters
+from armature.hyperparameters import hyperparameters
 from armature.models import load_pretrained, make_model
 from armature.runs import CsvTable
 from armature.vec import make_vec_env

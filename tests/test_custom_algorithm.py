@@ -17,10 +17,10 @@ from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.sac.policies import SACPolicy
 
 from armature import train as training
+from armature.argument_checks import check_algo_kwargs, check_arguments
 from armature.combos import Combo, implemented_combos, register
 from armature.config import Config
 from armature.errors import ConfigError, UnknownNameError
-from armature.hyperparameters import check_algo_kwargs, check_arguments
 from armature.models import load_model, load_pretrained, make_model, restore_model, save_model
 from armature.vec import make_vec_env
 from tests.conftest import TOY

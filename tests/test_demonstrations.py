@@ -13,6 +13,7 @@ from stable_baselines3.common.vec_env import DummyVecEnv, VecTransposeImage
 
 from armature import test as replay
 from armature import train as training
+from armature.argument_checks import check_arguments
 from armature.checkpoints import read_json
 from armature.combos import Combo, implemented_combos, register
 from armature.controllers import Expert, Random
@@ -26,7 +27,6 @@ from armature.demonstrations import (
 from armature.discrete import action_table
 from armature.errors import ConfigError, RunError
 from armature.evaluation import evaluate
-from armature.hyperparameters import check_arguments
 from armature.models import load_model, make_model, restore_model, save_model
 from armature.replay import save_replay_buffer
 from armature.vec import make_vec_env, normalized

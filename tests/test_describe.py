@@ -8,11 +8,12 @@ import pytest
 
 import armature
 from armature import schema
+from armature.argument_checks import check_algo_kwargs
 from armature.combos import Combo, implemented_combos
 from armature.config import Config
 from armature.describe import create_config, describe_algo, describe_config, list_algos, write_new
 from armature.errors import ConfigError, UnknownNameError
-from armature.hyperparameters import check_algo_kwargs, hyperparameters
+from armature.hyperparameters import hyperparameters
 from armature.plugins import load_plugins
 from armature.registry import resolve, tasks
 

@@ -8,17 +8,11 @@ import stable_baselines3
 import torch
 from stable_baselines3.common.noise import NormalActionNoise, OrnsteinUhlenbeckActionNoise, VectorizedActionNoise
 
+from armature.argument_checks import check_algo_kwargs, check_policy_kwargs
+from armature.arguments import ACTIVATIONS, activation, build_kwargs, build_policy_kwargs
 from armature.combos import implemented_combos
 from armature.errors import ConfigError, UnknownNameError
-from armature.hyperparameters import (
-    ACTIVATIONS,
-    activation,
-    build_kwargs,
-    build_policy_kwargs,
-    check_algo_kwargs,
-    check_policy_kwargs,
-    hyperparameters,
-)
+from armature.hyperparameters import hyperparameters
 from armature.registry import resolve
 
 INSTALLED = {algo: rows["pytorch"] for algo, rows in implemented_combos.items() if "pytorch" in rows}

@@ -10,11 +10,11 @@ from stable_baselines3.common.vec_env import DummyVecEnv
 
 from armature import Agent, BaseLoop, Combo, ConfigError, DefaultLoop, load_model, register
 from armature.agent_model import AgentModel
+from armature.argument_checks import check_arguments
 from armature.checks import foreign_imports
 from armature.config import Config
 from armature.describe import create_config
 from armature.errors import PluginError, RunError
-from armature.hyperparameters import check_arguments
 from armature.runs import CsvTable
 
 

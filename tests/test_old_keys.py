@@ -5,10 +5,10 @@ import json
 import pytest
 from stable_baselines3 import PPO
 
+from armature.argument_checks import check_algo_kwargs
 from armature.cli import parse_train_args
 from armature.config import Config
 from armature.errors import ConfigError
-from armature.hyperparameters import check_algo_kwargs
 from armature.plugins import load_extensions
 
 COMMAND_LINE = """

@@ -16,10 +16,10 @@ from stable_baselines3.sac.policies import SACPolicy
 
 import armature
 from armature import policies
+from armature.argument_checks import check_arguments, check_policy_kwargs
 from armature.combos import Combo, implemented_combos, register
 from armature.config import Config
 from armature.errors import ConfigError, PluginError, RunError, UnknownNameError
-from armature.hyperparameters import check_arguments, check_policy_kwargs
 from armature.models import load_model, load_pretrained, make_model, save_model
 from armature.plugins import load_plugins
 from armature.policies import find_policy, policies_of, register_policy, require_findable

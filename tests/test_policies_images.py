@@ -6,10 +6,10 @@ import torch
 from gymnasium import spaces
 from stable_baselines3.common.torch_layers import NatureCNN
 
+from armature.argument_checks import check_arguments
 from armature.combos import implemented_combos
 from armature.config import Config
 from armature.errors import ConfigError, PluginError
-from armature.hyperparameters import check_arguments
 from armature.models import make_model
 from armature.vec import SpacesOnly
 

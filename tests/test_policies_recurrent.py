@@ -10,9 +10,9 @@ from sb3_contrib.common.recurrent.type_aliases import RNNStates
 from stable_baselines3 import PPO
 from stable_baselines3.common.vec_env import DummyVecEnv
 
+from armature.argument_checks import check_arguments
 from armature.errors import ConfigError
 from armature.evaluation import evaluate
-from armature.hyperparameters import check_arguments
 from armature.models import load_model, save_model
 from armature.shared_lstm_policies import LayerNormLSTM, SharedMlpLstmPolicy
 

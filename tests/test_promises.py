@@ -18,13 +18,14 @@ from stable_baselines3 import PPO
 from stable_baselines3.common.callbacks import BaseCallback
 
 from armature import schema, train
+from armature.argument_checks import check_arguments
 from armature.checkpoints import checkpoints, newest, read_json, verify
 from armature.cli import parse_train_args
 from armature.combos import Combo, combo_of, implemented_combos, register
 from armature.config import Config
 from armature.doors import definition_faults
 from armature.errors import ConfigError, DivergedError, PluginError
-from armature.hyperparameters import check_arguments, hyperparameters
+from armature.hyperparameters import hyperparameters
 from armature.models import load_model, make_model
 from armature.plugins import load_plugins
 from armature.registry import resolve

@@ -14,8 +14,9 @@ from stable_baselines3.common.vec_env import VecNormalize
 
 import armature
 from armature import Combo, OffPolicySettings, OnPolicySettings, OnPolicyTrainer, Schedule, register
+from armature.argument_checks import check_algo_kwargs
 from armature.errors import ArmatureError, ConfigError, PluginError
-from armature.hyperparameters import check_algo_kwargs, hyperparameters
+from armature.hyperparameters import hyperparameters
 from armature.models import restore_model, save_checkpoint
 from armature.trainers.base import Trainer
 from armature.trainers.buffer import UpdateBuffer
