@@ -81,7 +81,8 @@ def _stem(config: Config) -> str:
     """Return the speaking part of a run's name."""
     general = config.env_name == GENERAL_ENV
     what = f"{config.robot}_{config.task_type}" if general else config.env_name.rpartition("/")[2]
-    return re.sub(r"[^A-Za-z0-9_.-]+", "_", f"{what}_{config.algo}").lstrip(".")
+    algo = config.algo.rpartition(":")[2]  # of an address, the class
+    return re.sub(r"[^A-Za-z0-9_.-]+", "_", f"{what}_{algo}").lstrip(".")
 
 
 def find_run(path: str | Path | None = None, logdir: str | Path = "trained_models") -> Path:

@@ -40,7 +40,7 @@ CONTENDERS = {
     "dqn": Contender("SB3", ["--config", str(PLUGIN / "dqn/dqn_reach.json"), "--algo=dqn"]),
     "cem_agent": Contender(
         "agent",
-        [f"--agent={report.ROOT / 'examples/cem_agent.py'}:CemAgent", "--steps=200000", "--eval_freq=20000"],
+        [f"--agent={report.ROOT / 'examples/cem_agent.py'}:CemAgent", "--steps=140000", "--eval_freq=20000"],
         0.6,
     ),
 }

@@ -1,6 +1,6 @@
 """An agent in numpy alone: the cross-entropy method on a linear policy.
 
-    python train.py --algo examples/cem_agent.py:CemAgent --steps 200000 --eval_freq 20000
+    python train.py --algo examples/cem_agent.py:CemAgent --steps 140000 --eval_freq 20000
 
 Every episode tries one candidate, drawn from a normal distribution over the policy's weights. When `population`
 episodes are finished, the distribution moves to the mean of the `elites` with the highest returns, and a little towards

@@ -35,6 +35,7 @@ def finished_run(logdir, name, started):
     ("keys", "name"),
     [
         ({}, "panda_reach_sac_1"),
+        ({"algo": "own/my_algo.py:MyAlgo"}, "panda_reach_MyAlgo_1"),
         ({"task_type": "push", "algo": "tqc"}, "panda_push_tqc_1"),
         ({"env_name": "armature/PandaPush-v1"}, "PandaPush-v1_sac_1"),
         ({"env_name": "Pendulum-v1", "algo": "ppo"}, "Pendulum-v1_ppo_1"),
