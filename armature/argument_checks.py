@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import math
 from collections.abc import Mapping, Sequence
 from types import NoneType, UnionType
@@ -28,6 +29,8 @@ from armature.schema import short
 
 if TYPE_CHECKING:
     from armature.config import Config
+
+log = logging.getLogger(__name__)
 
 RENAMED = {
     **{"act_fun": "activation_fn", "layers": "net_arch", "cnn_extractor": "features_extractor_class"},
@@ -109,6 +112,8 @@ def check_algo_kwargs(cls: type, values: Mapping[str, Any]) -> None:
     for name, value in values.items():
         if name in known:
             _check_value(f"algo_kwargs.{name}", known[name], value)
+        else:
+            log.warning("algo_kwargs.%s is not checked: %s takes any argument", name, cls.__name__)
 
 
 def check_policy_kwargs(cls: type, policy: str | type | None, values: Mapping[str, Any]) -> None:

@@ -129,11 +129,13 @@ def describe_algo(name: str, framework: str = "pytorch") -> str:
         ("hindsight", "yes, with replay_buffer=her" if row.hindsight else "no"),
         ("policies", policies or "none: it acts by itself"),
     ]
-    text = [f"{name} ({framework}): {_summary(cls)}", "", *_aligned(facts), "", "Hyperparameters, keys of algo_kwargs:"]
-    for item in hyperparameters(cls).values():
+    known = hyperparameters(cls)
+    heading = "Hyperparameters, keys of algo_kwargs:" if known else "It has no hyperparameters."
+    text = [f"{name} ({framework}): {_summary(cls)}", "", *_aligned(facts), "", heading]
+    for item in known.values():
         text += ["", f"  {item.name}: {item.type}, {_defaults(item, row)}"]
         text += textwrap.wrap(item.meaning, _WIDTH, initial_indent="      ", subsequent_indent="      ")
-    return "\n".join([*text, "", _FORMS])
+    return "\n".join([*text, "", _FORMS] if known else text)
 
 
 def describe_network(config: Config) -> str:

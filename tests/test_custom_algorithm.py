@@ -328,7 +328,7 @@ def test_a18_an_unknown_argument_is_found_before_anything_is_built(plugin, make_
         check_arguments(config)
 
 
-def test_a18_a_class_that_takes_anything_is_not_checked():
+def test_a18_a_class_that_takes_anything_is_not_checked_and_said_so(caplog):
     class Anything:
         """Takes whatever it gets."""
 
@@ -336,5 +336,6 @@ def test_a18_a_class_that_takes_anything_is_not_checked():
             self.others = others
 
     check_algo_kwargs(Anything, {"whatever": 3})
+    assert "algo_kwargs.whatever is not checked: Anything takes any argument" in caplog.text
     with pytest.raises(ConfigError, match=r"algo_kwargs\.known"):
         check_algo_kwargs(Anything, {"known": "x"})
