@@ -67,7 +67,7 @@ setup(
     ],
     extras_require={
         "jax": ["sbx-rl>=0.27"],
-        "dev": ["pytest>=8", "ruff>=0.6", "mypy>=1.11", "build>=1.2"],
+        "dev": ["pytest>=8", "pytest-xdist>=3.6", "ruff>=0.6", "mypy>=1.11", "build>=1.2"],
     },
     classifiers=[
         "License :: OSI Approved :: MIT License",
