@@ -32,20 +32,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from armature.envs.bodies import MechanismState, ObjectState
 from armature.envs.robots.base import RobotState
 from armature.errors import ConfigError
 from armature.registry import Table
-
-
-@dataclass
-class ObjectState:
-    """A free body after a control step; world frame, SI units, quaternion as x, y, z, w."""
-
-    position: np.ndarray
-    quaternion: tuple[float, ...]
-    velocity: np.ndarray
-    spin: np.ndarray
-    """Angular velocity."""
 
 
 @dataclass
@@ -54,6 +44,7 @@ class Snapshot:
 
     robot: RobotState
     objects: list[ObjectState] = field(default_factory=list)
+    mechanisms: list[MechanismState] = field(default_factory=list)
     lag: np.ndarray = field(default_factory=lambda: np.zeros(0))
     grasped: bool = False
     previous_action: np.ndarray = field(default_factory=lambda: np.zeros(0))
