@@ -11,9 +11,9 @@ from typing import Any
 from armature.combos import Combo, implemented_combos
 from armature.config import GENERAL_ENV, NAMESPACE, Config
 from armature.errors import ConfigError, PluginError, closest
-from armature.registry import ADDRESS, resolve, robot_actions, robots, tasks, workspaces
+from armature.registry import ADDRESS, find_robot, resolve, robot_actions, tasks, workspaces
 
-_NAMED = {"robot": robots, "robot_action": robot_actions, "workspace": workspaces, "task_type": tasks}
+_NAMED = {"robot_action": robot_actions, "workspace": workspaces, "task_type": tasks}
 
 
 def check(config: Config) -> None:
@@ -92,8 +92,12 @@ def _check_environment(config: Config) -> None:
     for name, table in _NAMED.items():
         if name not in config.idle_keys:
             _ = table[getattr(config, name)]  # explains an unknown name
-    task = task_class(config)
-    if hasattr(task, "check"):
+    if not config.env_name.startswith(NAMESPACE):
+        return
+    fixed = registry[config.env_name].kwargs
+    robot, task = fixed.get("robot", config.robot), fixed.get("task", config.task_type)
+    find_robot(robot).check(robot, task)
+    if hasattr(task := resolve(tasks[task]), "check"):
         task.check(config.task_kwargs, config.reward_weights)
 
 

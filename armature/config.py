@@ -131,7 +131,7 @@ class Config(_Strict):
     env_name: Text = key(GENERAL_ENV, "environment")
     """A Gymnasium id; the robot keys below describe environments of the namespace armature/ only."""
     robot: Text = key("panda", "environment")
-    """Name of the robot."""
+    """Name of the robot, or the path of a .json file that describes your own."""
     robot_action: Text = key("ee_delta", "environment")
     """What an action means to the robot, such as ee_delta (steps of the end effector) or joint_delta."""
     workspace: Text = key("table", "environment")
@@ -314,18 +314,22 @@ def _read(file: Path) -> dict[str, Any]:
 
 
 _PYTHON_FILE = re.compile(r"(?P<file>[^\n]+\.py)(?P<name>:[^\W\d][\w.]*)?")
+_DATA_FILE = re.compile(r"(?P<file>[^\n]+\.json)(?P<name>)")
+_DATA_KEYS = ("robot",)
+"""Keys that name a description of the user's own by the path of its file."""
 
 
-def _anchored(value: Any, folder: Path) -> Any:
-    """Return a value with the full path wherever it names a Python file, or a class in one.
+def _anchored(value: Any, folder: Path, file_name: re.Pattern[str] = _PYTHON_FILE) -> Any:
+    """Return a value with the full path wherever it names a Python file, a class in one, or a description.
 
     A relative path is looked for in `folder`, then in the working directory; one that is in neither stays as it is.
     """
     if isinstance(value, dict):
-        return {name: _anchored(item, folder) for name, item in value.items()}
+        kinds = {name: _DATA_FILE if name in _DATA_KEYS else _PYTHON_FILE for name in value}
+        return {name: _anchored(item, folder, kinds[name]) for name, item in value.items()}
     if isinstance(value, list):
         return [_anchored(item, folder) for item in value]
-    named = _PYTHON_FILE.fullmatch(value) if isinstance(value, str) else None
+    named = file_name.fullmatch(value) if isinstance(value, str) else None
     if named is None:
         return value
     for place in (folder, Path()):

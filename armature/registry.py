@@ -30,7 +30,7 @@ class Table(dict[str, Value]):
 registrant: ContextVar[str] = ContextVar("registrant", default="this process")
 """Who is registering: the plugin that is being imported."""
 
-robots: Table[Any] = Table("robot")
+robots: Table[Any] = Table("robot", "A robot of your own is named by the path of its .json file.")
 """Robots by name; a row is a class or its address. Filled by `armature.envs` and by plugins."""
 workspaces: Table[Any] = Table("workspace")
 """Workspaces by name."""
@@ -38,6 +38,17 @@ tasks: Table[Any] = Table("task_type")
 """Tasks by name."""
 robot_actions: Table[Any] = Table("robot_action")
 """Action modes by name."""
+
+
+ROBOT_FILE_READER = "armature.envs.robots.file:read_robot"
+"""What makes a description of a file."""
+
+
+def find_robot(name: str) -> Any:
+    """Return the description of a robot: of a registered one by its name, or of the user's own by the path of its file."""
+    if name.endswith(".json"):
+        return resolve(ROBOT_FILE_READER)(Path(name))
+    return resolve(robots[name])
 
 
 ADDRESS = re.compile(r"(.+\.py|[^\W\d][\w.]*):[^\W\d]\w*(\.[^\W\d]\w*)*", re.DOTALL)

@@ -9,12 +9,13 @@ from functools import cache
 from itertools import groupby
 from typing import Any
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from armature.errors import closest
 from armature.old_keys import answer
 
 Schema = dict[str, Any]
+Model = type[BaseModel] | TypeAdapter[Any]
 
 _NOUNS = {
     "integer": "a whole number",
@@ -62,14 +63,21 @@ def _keys(schema: Schema, prefix: str = "") -> Iterator[Key]:
 
 
 @cache
-def _inlined(model: type[BaseModel]) -> Schema:
+def _inlined(model: Model) -> Schema:
     """Return the JSON Schema of a model with nested models in their places."""
-    schema = model.model_json_schema()
-    definitions = schema.pop("$defs", {})
-    for name, field in schema["properties"].items():
-        if "$ref" in field:
-            schema["properties"][name] = {**definitions[field.pop("$ref").rpartition("/")[2]], **field}
-    return schema
+    schema = model.json_schema() if isinstance(model, TypeAdapter) else model.model_json_schema()
+    return _without_references(schema, schema.pop("$defs", {}))
+
+
+def _without_references(schema: Any, definitions: Schema) -> Any:
+    if isinstance(schema, list):
+        return [_without_references(item, definitions) for item in schema]
+    if not isinstance(schema, dict):
+        return schema
+    inner = {name: _without_references(item, definitions) for name, item in schema.items() if name != "$ref"}
+    if "$ref" in schema:
+        inner = {**_without_references(definitions[schema["$ref"].rpartition("/")[2]], definitions), **inner}
+    return inner
 
 
 def json_schema(model: type[BaseModel]) -> str:
@@ -113,7 +121,7 @@ def _number(value: float) -> str:
     return f"{int(value):,}" if value == int(value) else f"{value:g}"
 
 
-def explain(model: type[BaseModel], error: ValidationError, context: Mapping[str, Any]) -> str:
+def explain(model: Model, error: ValidationError, context: Mapping[str, Any]) -> str:
     """Return one line for each problem: the key, what was given, what is allowed.
 
     Args:
@@ -137,6 +145,8 @@ def _problem(schema: Schema, problem: Any, context: Mapping[str, Any]) -> str:
         if old := answer(str(path[-1])):
             return f"{here} {old}"
         return f"{here}: unknown key{closest(path[-1], names) or '; known: ' + ', '.join(names) + '.'}"
+    if problem["type"] == "missing":
+        return f"{here} is missing; allowed: {allowed(known)}."
     got = details.get("got", problem["input"])
     return f"{here} is {short(got)}; allowed: {details.get('allowed') or allowed(known)}.{_hint(known, got)}"
 

@@ -8,28 +8,34 @@ from __future__ import annotations
 
 import gymnasium
 
+from armature import registry
 from armature.config import GENERAL_ENV, NAMESPACE
-from armature.registry import robot_actions, robots, tasks, workspaces
 
-robots.update(
+registry.robots.update(
     panda="armature.envs.robots.panda:PANDA",
     kuka="armature.envs.robots.kuka:KUKA",
     xarm6="armature.envs.robots.xarm6:XARM6",
+    ur5="armature.envs.robots.ur:UR5",
+    ur10="armature.envs.robots.ur:UR10",
+    xarm7="armature.envs.robots.xarm7:XARM7",
+    z1="armature.envs.robots.z1:Z1",
+    so101="armature.envs.robots.so101:SO101",
+    kinova="armature.envs.robots.kinova:KINOVA",
 )
-workspaces.update(table="armature.envs.workspaces.table:Table")
-tasks.update(
+registry.workspaces.update(table="armature.envs.workspaces.table:Table")
+registry.tasks.update(
     reach="armature.envs.tasks.reach:Reach",
     push="armature.envs.tasks.push:Push",
     pick_and_place="armature.envs.tasks.pick_and_place:PickAndPlace",
 )
-robot_actions.update(
+registry.robot_actions.update(
     ee_delta="armature.envs.actions:EndEffectorDelta",
     joint_delta="armature.envs.actions:JointDelta",
 )
 
 
 def _register_ids() -> list[str]:
-    """Register the general id and one shorthand per robot and task; return them all."""
+    """Register the general id and a shorthand for each task that a robot claims; return them all."""
 
     def camel(name: str) -> str:
         return "".join(word.capitalize() for word in name.split("_"))
@@ -37,8 +43,9 @@ def _register_ids() -> list[str]:
     ids: dict[str, dict[str, str]] = {GENERAL_ENV: {}}
     ids |= {
         f"{NAMESPACE}{camel(robot)}{camel(task)}-v1": {"robot": robot, "task": task}
-        for robot in robots
-        for task in tasks
+        for robot in registry.robots
+        for task in registry.tasks
+        if registry.find_robot(robot).can(task)
     }
     for env_id, kwargs in ids.items():
         gymnasium.register(env_id, entry_point="armature.envs.robot_env:RobotEnv", kwargs=kwargs)

@@ -19,8 +19,7 @@ from armature.envs.robots.description import RobotDescription
 from armature.envs.simulation import Simulation
 from armature.envs.tasks.base import Task
 from armature.envs.workspaces.base import Workspace
-from armature.errors import ConfigError
-from armature.registry import resolve, robot_actions, robots, tasks, workspaces
+from armature.registry import find_robot, resolve, robot_actions, tasks, workspaces
 
 ObsType = np.ndarray | dict[str, np.ndarray]
 
@@ -48,7 +47,7 @@ class RobotEnv(gymnasium.Env[ObsType, np.ndarray]):
     stands at every step; the last one also has `success_once`, `success_at_end` and `first_success_step`.
 
     Args:
-        robot: name of a robot.
+        robot: name of a robot, or path of the .json file of your own.
         robot_action: name of an action mode.
         workspace: name of a workspace.
         task: name of a task.
@@ -83,12 +82,11 @@ class RobotEnv(gymnasium.Env[ObsType, np.ndarray]):
         render_mode: str | None = None,
         **simulation: Any,
     ) -> None:
-        description: RobotDescription = resolve(robots[robot])
+        description: RobotDescription = find_robot(robot)
         task_class: type[Task] = resolve(tasks[task])
         mode_class: type[ActionMode] = resolve(robot_actions[robot_action])
         task_class.check(task_kwargs or {}, reward_weights or {})
-        if task_class.uses_gripper and description.gripper is None:
-            raise ConfigError(f"task_type {task!r} needs a gripper, and robot {robot!r} has none.")
+        description.check(robot, task)
         self.task = task_class(**(task_kwargs or {}))
         self.task.hand = description.hand
         self.reward = Reward(self.task, reward, reward_weights or {})

@@ -72,7 +72,10 @@ class Simulation:
         return p.loadURDF(path, position, quaternion, useFixedBase=fixed, flags=flags, physicsClientId=self.client)
 
     def load_robot(self, path: str, position: Vector) -> int:
-        """Load the first body of an SDF, or a URDF, its base fixed; return the body's id."""
+        """Load a URDF, or the first body of an SDF, its base fixed at `position` in metres; return the body's id.
+
+        Raises `pybullet.error` where PyBullet cannot read the file.
+        """
         if not path.endswith(".sdf"):
             return self.load_urdf(path, position)
         body: int = p.loadSDF(path, physicsClientId=self.client)[0]
