@@ -87,7 +87,8 @@ class RobotEnv(gymnasium.Env[ObsType, np.ndarray]):
         mode_class: type[ActionMode] = resolve(robot_actions[robot_action])
         task_class.check(task_kwargs or {}, reward_weights or {})
         description.check(robot, task)
-        self.task = task_class(**(task_kwargs or {}))
+        suited = {name: size for name, size in description.task_kwargs.items() if name in task_class.parameters()}
+        self.task = task_class(**{**suited, **(task_kwargs or {})})
         self.task.hand = description.hand
         self.reward = Reward(self.task, reward, reward_weights or {})
         goal_parts = GOAL_PARTS if observation == "flat" else ()

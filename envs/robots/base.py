@@ -263,8 +263,18 @@ class Robot:
             jacobian[3:] *= weight
         joints = np.array(positions[: len(self.arm)])
         posture = (self.POSTURE_GAIN * self.DAMPING**2) * (self.rest_pose - joints)
+        motion = self._least_squares(jacobian, np.array(error), posture)
+        allowed = self.within_limits(joints + motion) - joints
+        stopped = np.abs(motion - allowed) > 1e-9
+        if stopped.any():  # the other joints do what those at their limits cannot
+            fixed = np.where(stopped, allowed, 0.0)
+            free = self._least_squares(np.where(stopped, 0.0, jacobian), error - jacobian @ fixed, posture)
+            motion = np.where(stopped, fixed, free)
+        return joints + motion
+
+    def _least_squares(self, jacobian: np.ndarray, error: np.ndarray, posture: np.ndarray) -> np.ndarray:
         transposed = jacobian.T
-        return joints + np.linalg.solve(transposed @ jacobian + self._damping, transposed @ error + posture)
+        return np.linalg.solve(transposed @ jacobian + self._damping, transposed @ error + posture)
 
     def within_limits(self, joints: np.ndarray) -> np.ndarray:
         """Return joint positions (n_arm,) clipped to the joints' limits, in radians."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
 from typing import Annotated, ClassVar, NamedTuple
@@ -99,6 +99,8 @@ class RobotDescription:
     """What a radian of orientation weighs against a metre in inverse kinematics; less for arms of five joints."""
     distance: Positive = 0.6
     """Metres from the base to the middle of the surface it works on."""
+    task_kwargs: dict[str, float] = field(default_factory=dict)
+    """Parameters of tasks that suit the arm's size, such as the area of objects; for tasks that have them."""
     unsuited: tuple[str, ...] = ()
     """Tasks that this arm cannot do although it has what they ask for, such as those beyond its reach."""
     package: str = ""

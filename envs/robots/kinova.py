@@ -1,6 +1,7 @@
 """Kinova Jaco 2 (j2s6s200), six joints. URDF from example-robot-data (BSD-3), whose fingers do not move: no gripper.
 
-Torque and velocity limits are the manufacturer's, who states them in the URDF. It is the slowest arm here.
+Torque and velocity limits are the manufacturer's, who states them in the URDF. It is
+the slowest arm here: what has to be pushed does not arrive within an episode.
 """
 
 from armature.envs.robots.description import RobotDescription
@@ -17,4 +18,5 @@ KINOVA = RobotDescription(
     max_velocities=(0.628, 0.628, 0.628, 0.838, 0.838, 0.838),
     rod=True,
     distance=0.45,
+    unsuited=("push", "slide"),
 )
