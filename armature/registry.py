@@ -42,6 +42,8 @@ robot_actions: Table[Any] = Table("robot_action")
 
 ROBOT_FILE_READER = "armature.envs.robots.file:read_robot"
 """What makes a description of a file."""
+ROBOT_DESCRIBER = "armature.envs.robots.describe:describe_robot"
+"""What writes a first description of a URDF."""
 
 
 def find_robot(name: str) -> Any:
