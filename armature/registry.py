@@ -47,7 +47,7 @@ ROBOT_DESCRIBER = "armature.envs.robots.describe:describe_robot"
 
 
 def find_robot(name: str) -> Any:
-    """Return the description of a robot: of a registered one by its name, or of the user's own by the path of its file."""
+    """Return the description of a robot: by its name, or by the path of the user's own file."""
     if name.endswith(".json"):
         return resolve(ROBOT_FILE_READER)(Path(name))
     return resolve(robots[name])

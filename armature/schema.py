@@ -98,7 +98,8 @@ def allowed(schema: Schema) -> str:
     kind = schema.get("type")
     if kind == "array":
         if "prefixItems" in schema:
-            return f"a list of {' and '.join(allowed(item) for item in schema['prefixItems'])}"
+            items = [allowed(item) for item in schema["prefixItems"]]
+            return f"a list of {len(items)} items ({items[0]} each)"
         count = (
             f" of {schema['minItems']} to {schema['maxItems']} items" if {"minItems", "maxItems"} <= set(schema) else ""
         )
@@ -138,10 +139,11 @@ def _problem(schema: Schema, problem: Any, context: Mapping[str, Any]) -> str:
     details = problem.get("ctx", {}) if problem["type"] == "refused" else {}
     path = (*problem["loc"], *details.get("path", ()))
     known, here = schema, _place(".".join(str(step) for step in path), context)
-    for step in problem["loc"][: -1 if problem["type"] == "extra_forbidden" else None]:
+    unknown = problem["type"] in ("extra_forbidden", "unexpected_keyword_argument")
+    for step in problem["loc"][: -1 if unknown else None]:
         known = _below(known, step)
-    if problem["type"] == "extra_forbidden":
-        names = known.get("properties", {})
+    if unknown:
+        names = {name for option in known.get("anyOf", [known]) for name in option.get("properties", {})}
         if old := answer(str(path[-1])):
             return f"{here} {old}"
         return f"{here}: unknown key{closest(path[-1], names) or '; known: ' + ', '.join(names) + '.'}"
@@ -160,7 +162,9 @@ def _place(dotted: str, context: Mapping[str, Any]) -> str:
 def _below(schema: Schema, step: str | int) -> Schema:
     """Return the schema of an item or key of what a schema describes."""
     for option in schema.get("anyOf", [schema]):
-        for inner in (option.get("properties", {}).get(step), option.get("items"), option.get("additionalProperties")):
+        first = option.get("prefixItems", [None])[0]
+        below = option.get("properties", {}).get(step)
+        for inner in (below, first, option.get("items"), option.get("additionalProperties")):
             if isinstance(inner, dict):
                 return inner
     return {}

@@ -86,7 +86,7 @@ def _row(joint: Joint) -> tuple[str, ...]:
 
 
 def _proposal(path: str, joints: Sequence[Joint]) -> str:
-    """Return a description as JSON: the arm goes from the base to where the joints branch, or to what sounds like a hand."""
+    """Return a description as JSON: the arm goes from the base to where it branches, or to what sounds like a hand."""
     arm = _arm(joints)
     gripper = [joint for joint in joints if joint.moves and joint not in arm]
     ends = [joint for joint in joints if not joint.moves and _mover(joint, joints) == arm[-1]]

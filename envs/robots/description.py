@@ -94,7 +94,7 @@ class RobotDescription:
     ghosts: tuple[str, ...] = ()
     """Names of links that collide with nothing, such as bars within a gripper whose meshes would cost time."""
     rod: bool = False
-    """Whether a rod of `radius` is put from the frame of `ee_link` to the end effector, for a bare flange to push with."""
+    """Whether a rod of `radius` leads from the frame of `ee_link` to the end effector: a bare flange pushes badly."""
     orientation_weight: Positive = 1.0
     """What a radian of orientation weighs against a metre in inverse kinematics; less for arms of five joints."""
     distance: Positive = 0.6
@@ -139,7 +139,11 @@ class RobotDescription:
         """Raise `ConfigError` if the robot's package is missing, or if it cannot do a task."""
         self.folder()
         if not self.can(task):
-            why = "is beyond its reach, strength or joints" if task in self.unsuited else "needs a gripper, and it has none"
+            why = (
+                "is beyond its reach, strength or joints"
+                if task in self.unsuited
+                else "needs a gripper, and it has none"
+            )
             able = ", ".join(sorted(name for name in tasks if self.can(name)))
             raise ConfigError(f"robot {robot!r} cannot do task_type {task!r}, which {why}. It can do: {able}.")
 

@@ -12,7 +12,6 @@ from armature import jsonc, schema
 from armature.envs.robots.description import RobotDescription
 from armature.errors import ConfigError
 
-
 _FIELDS = TypeAdapter(RobotDescription)
 
 

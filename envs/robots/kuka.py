@@ -29,6 +29,6 @@ KUKA = RobotDescription(
         gears=tuple((DRIVEN, joint) for joint in PASSIVE),
         passive=PASSIVE,
     ),
-    radius=0.02,
+    radius=0.015,
     distance=0.65,
 )
