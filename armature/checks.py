@@ -94,8 +94,8 @@ def _check_environment(config: Config) -> None:
             _ = table[getattr(config, name)]  # explains an unknown name
     if not config.env_name.startswith(NAMESPACE):
         return
-    fixed = registry[config.env_name].kwargs
-    robot, task = fixed.get("robot", config.robot), fixed.get("task", config.task_type)
+    given = registry[config.env_name].kwargs
+    robot, task = given.get("robot", config.robot), given.get("task", config.task_type)
     find_robot(robot).check(robot, task)
     if hasattr(task := resolve(tasks[task]), "check"):
         task.check(config.task_kwargs, config.reward_weights)

@@ -84,8 +84,8 @@ def page(rows: list[dict[str, Any]]) -> str:
 
 Written by `python benchmarks/experts.py`. Success at the end of an episode over {rows[0]["seeds"]} seeds with the
 scripted expert of each task, in the action mode `ee_delta`, or `ee_delta_pose` for tasks that turn the hand; in
-brackets the Wilson interval of 95 %. A dash: the robot does not claim the task, and asking for it is an error that names
-those it can do.
+brackets the Wilson interval of 95 %. A dash: the robot does not claim the task, and asking for it is an error that
+names those it can do.
 
 {table(rows)}
 """

@@ -7,7 +7,7 @@ import math
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from armature.envs.engine import p
 from armature.envs.simulation import Simulation
@@ -21,7 +21,7 @@ _HAND = re.compile("finger|grip|jaw|hand|knuckle", re.IGNORECASE)
 class Joint(NamedTuple):
     """A joint and the link it moves, as the URDF has them."""
 
-    index: int
+    number: int
     name: str
     kind: str
     low: float
@@ -73,16 +73,19 @@ def _joints(path: str) -> list[Joint]:
         raise ConfigError(f"PyBullet cannot load the robot {path}: {error}") from None
     finally:
         simulation.close()
-    return [
-        Joint(info[0], info[1].decode(), _KINDS.get(info[2], "other"), *info[8:12], info[12].decode(), info[16])
-        for info in infos
-    ]
+    return [_joint(info) for info in infos]
+
+
+def _joint(info: Sequence[Any]) -> Joint:
+    low, high, effort, velocity = info[8:12]
+    kind = _KINDS.get(info[2], "other")
+    return Joint(info[0], info[1].decode(), kind, low, high, effort, velocity, info[12].decode(), info[16])
 
 
 def _row(joint: Joint) -> tuple[str, ...]:
     numbers = (joint.low, joint.high, joint.effort, joint.velocity)
     shown = [f"{number:.4g}" for number in numbers] if joint.moves else [""] * 4
-    return (str(joint.index), joint.name, joint.kind, *shown, joint.link)
+    return (str(joint.number), joint.name, joint.kind, *shown, joint.link)
 
 
 def _proposal(path: str, joints: Sequence[Joint]) -> str:
