@@ -95,6 +95,20 @@ def _check_environment(config: Config) -> None:
     task = task_class(config)
     if hasattr(task, "check"):
         task.check(config.task_kwargs, config.reward_weights)
+        _check_observation(installed_row(config.algo, config.train_framework), config, task)
+
+
+def _check_observation(row: Combo, config: Config, task: Any) -> None:
+    hindsight = "her" in (config.replay_buffer, row.replay_buffer)
+    form = config.observation.form if config.observation.form != "auto" else "goal" if hindsight else "flat"
+    wanted = config.observation.model_copy(update={"form": form})
+    parts = resolve("armature.envs.observations:selected_parts")(wanted, task.parts)
+    pictures = [name for camera in wanted.cameras for name in camera.pictures]
+    if pictures and (parts or len(pictures) > 1) and not row.dict_observations:
+        raise ConfigError(
+            f"observation.cameras beside parts, or several of them, make a dict, and algo {config.algo!r} takes none. "
+            "Keep one camera and set observation.parts to [], or choose another algo."
+        )
 
 
 def task_class(config: Config) -> Any:

@@ -36,6 +36,7 @@ ROBOT_KEYS = (
 """Keys that describe environments of the namespace."""
 
 _COUNT = 10**10
+_PICTURE_NAME = r"^[a-z][a-z0-9_]{0,39}$"
 _FILE_NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$"
 
 # ------------------------------------------------------------------------------------------------ kinds of values
@@ -79,10 +80,19 @@ def _rising(levels: list[float]) -> list[float]:
 
 JsonObject = Annotated[dict[str, Any], AfterValidator(_json_value)]
 Text = Annotated[str, Field(min_length=1, max_length=1000)]
+Coordinate = Annotated[float, Field(ge=-100, le=100)]
+Metres = Annotated[float, Field(ge=0, le=100)]
+Point = Annotated[list[Coordinate], Field(min_length=3, max_length=3)]
+Range = Annotated[list[Metres], Field(min_length=2, max_length=2), AfterValidator(_rising)]
+Deviation = Annotated[float, Field(ge=0, le=1000)]
+Steps = Annotated[int, Field(ge=0, le=1000)]
 Weight = Annotated[float, Field(ge=0, le=1e6)]
 Levels = Annotated[
     list[Annotated[float, Field(ge=-1, le=1)]], Field(min_length=2, max_length=32), AfterValidator(_rising)
 ]
+
+
+PictureKind = Literal["rgb", "depth", "segmentation", "point_cloud"]
 
 
 class _Strict(BaseModel):
@@ -94,13 +104,59 @@ class _Strict(BaseModel):
 # ------------------------------------------------------------------------------------------------ the keys
 
 
+class CameraConfig(_Strict):
+    """A camera whose pictures are part of an observation. Metres and radians."""
+
+    name: str = key("camera", "environment", pattern=_PICTURE_NAME)
+    """Name of its picture in the observation; a point cloud is NAME_points."""
+    kinds: list[PictureKind] = key(["rgb"], "environment", min_length=1, max_length=4)
+    """What it shows, the channels of its picture in this order; a point cloud stands for itself."""
+    width: int = key(84, "environment", ge=8, le=1024)
+    """Pixels."""
+    height: int = key(84, "environment", ge=8, le=1024)
+    """Pixels."""
+    attached: Literal["ee"] | None = key(None, "environment")
+    """"ee" for a camera on the hand, whose view moves with it; null for one that stands in the world."""
+    target: Point | None = key(None, "environment")
+    """What it looks at: a point in the world; on the hand from the end effector, axes as the world's at rest."""
+    distance: float | None = key(None, "environment", ge=0.03, le=5)
+    """Metres from the target."""
+    yaw: float | None = key(None, "environment", ge=-7, le=7)
+    """Radians around the vertical: 0 looks along +y, pi/2 along -x, towards the robot."""
+    pitch: float | None = key(None, "environment", ge=-1.6, le=1.6)
+    """Radians: negative looks down, -pi/2 straight down."""
+    fov: float | None = key(None, "environment", ge=0.1, le=2.5)
+    """Vertical field of view in radians."""
+    depth_range: Range | None = key(None, "environment")
+    """Metres that depths of 0 and 255 stand for; a point cloud ends at the second one."""
+    points: int = key(512, "environment", ge=1, le=100_000)
+    """Points of a point cloud."""
+
+    @property
+    def cloud_name(self) -> str:
+        """Name of its point cloud."""
+        return f"{self.name}_points"
+
+    @property
+    def pictures(self) -> list[str]:
+        """Names of what it adds to an observation."""
+        image = [self.name] if set(self.kinds) != {"point_cloud"} else []
+        return [*image, self.cloud_name] if "point_cloud" in self.kinds else image
+
+
 class ObservationConfig(_Strict):
     """What an agent sees of a robot environment."""
 
     form: Literal["auto", "flat", "goal"] = key("auto", "environment")
     """One flat vector, or a dict with the goal apart; auto takes the dict where replay uses hindsight."""
     parts: list[Text] | None = key(None, "environment")
-    """Names of the parts, in order; null takes the task's own."""
+    """Names of the parts, in order; null takes the task's own, and [] leaves pictures only."""
+    cameras: list[CameraConfig] = key([], "environment", max_length=16)
+    """Cameras whose pictures are observed besides the parts; docs/environments.md has their keys."""
+    noise: dict[str, Deviation] = key({}, "environment")
+    """Standard deviations of Gaussian noise by part, in its SI unit, or by picture, in levels of 255."""
+    latency: dict[str, Steps] = key({}, "environment")
+    """Control steps by which parts and pictures are late, by name."""
 
 
 class DemonstrationsConfig(_Strict):

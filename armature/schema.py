@@ -66,10 +66,17 @@ def _inlined(model: type[BaseModel]) -> Schema:
     """Return the JSON Schema of a model with nested models in their places."""
     schema = model.model_json_schema()
     definitions = schema.pop("$defs", {})
-    for name, field in schema["properties"].items():
-        if "$ref" in field:
-            schema["properties"][name] = {**definitions[field.pop("$ref").rpartition("/")[2]], **field}
-    return schema
+
+    def inlined(node: Any) -> Any:
+        if isinstance(node, list):
+            return [inlined(item) for item in node]
+        if not isinstance(node, dict):
+            return node
+        named = definitions[node["$ref"].rpartition("/")[2]] if "$ref" in node else {}
+        return {name: inlined(item) for name, item in {**named, **node}.items() if name != "$ref"}
+
+    found: Schema = inlined(schema)
+    return found
 
 
 def json_schema(model: type[BaseModel]) -> str:

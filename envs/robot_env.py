@@ -9,10 +9,12 @@ import gymnasium
 import numpy as np
 from gymnasium import spaces
 
+from armature.config import ObservationConfig
 from armature.envs.actions import ActionMode
 from armature.envs.bodies import ObjectState
-from armature.envs.camera import Camera
-from armature.envs.observations import GOAL_PARTS, Observation, Snapshot
+from armature.envs.camera import Camera, Marker
+from armature.envs.eyes import Eye, Scene
+from armature.envs.observations import Observation, Snapshot, selected_parts, selection
 from armature.envs.rewards import Reward
 from armature.envs.robots.base import Robot
 from armature.envs.robots.description import RobotDescription
@@ -34,7 +36,8 @@ class RobotEnv(gymnasium.Env[ObsType, np.ndarray]):
 
     ## Observation space
     `goal`: a dict of `observation`, `achieved_goal` (3) and `desired_goal` (3); `flat`: one vector, to which the parts
-    `goal` and `to_goal` are added. Parts and units: `armature.envs.observations`.
+    `goal` and `to_goal` are added. Parts and units: `armature.envs.observations`. Pictures of cameras are added under
+    their names, `Box(0, 255, (height, width, channels), uint8)`; beside them a flat vector is called `state`.
 
     ## Rewards
     `sparse` or `dense` (`armature.envs.rewards`); dense terms are in `info["reward_terms"]`.
@@ -55,6 +58,9 @@ class RobotEnv(gymnasium.Env[ObsType, np.ndarray]):
         task_kwargs: the task's parameters.
         observation: `goal` or `flat`.
         observation_parts: names of parts; None takes the task's own.
+        observation_noise: standard deviations by part or picture (`armature.envs.imperfections`).
+        observation_latency: control steps by part or picture.
+        cameras: cameras whose pictures are observed, each with keys of `armature.config.CameraConfig`.
         reward: `dense` or `sparse`.
         reward_weights: weights of dense terms that differ from the task's.
         episode_steps: length of an episode in control steps; None takes the task's. (The config's key is
@@ -76,6 +82,9 @@ class RobotEnv(gymnasium.Env[ObsType, np.ndarray]):
         task_kwargs: Mapping[str, Any] | None = None,
         observation: str = "goal",
         observation_parts: Sequence[str] | None = None,
+        observation_noise: Mapping[str, float] | None = None,
+        observation_latency: Mapping[str, int] | None = None,
+        cameras: Sequence[Mapping[str, Any]] = (),
         reward: str = "sparse",
         reward_weights: Mapping[str, float] | None = None,
         episode_steps: int | None = None,
@@ -92,25 +101,31 @@ class RobotEnv(gymnasium.Env[ObsType, np.ndarray]):
         self.task = task_class(**(task_kwargs or {}))
         self.task.hand = description.hand
         self.reward = Reward(self.task, reward, reward_weights or {})
-        goal_parts = GOAL_PARTS if observation == "flat" else ()
+        wanted = selection(observation, observation_parts, cameras, observation_noise, observation_latency)
+        parts = selected_parts(wanted, self.task.parts)
+        self._feels = "touch" in parts
         if observation == "goal":  # Gymnasium and SB3 take an environment that has this method for a goal environment
             self.compute_reward = self._compute_reward
-        self.observation = Observation(observation_parts or (*self.task.parts, *goal_parts), observation)
         self.episode_steps = episode_steps or self.task.horizon
         self.terminate_on_success = terminate_on_success
         self.render_mode = render_mode
 
-        self.simulation = Simulation(gui=render_mode == "human", visuals=render_mode == "rgb_array", **simulation)
+        visuals = render_mode == "rgb_array" or bool(wanted.cameras)
+        self.simulation = Simulation(
+            gui=render_mode == "human", visuals=visuals, coarse=bool(wanted.cameras), **simulation
+        )
         self.workspace: Workspace = resolve(workspaces[workspace])()
         self.workspace.build(self.simulation)
         self.robot = Robot(self.simulation, description, (-description.distance, 0.0, 0.0))
         self.bodies = self.task.build(self.simulation)
         self.action_mode = mode_class(self.robot, self.workspace, gripper=self.task.uses_gripper)
         self.start_width = description.hand.max_width if self.task.uses_gripper else 0.0
-        self.camera = Camera(self.simulation, self.task.success_distance) if render_mode else None
-        self._begin_episode(np.random.default_rng(0))
+        marker = Marker(self.simulation, self.task.success_distance) if visuals or render_mode else None
+        self.camera = Camera(self.simulation, marker) if marker and render_mode else None
+        self.observation = Observation(wanted, parts, self._eyes(wanted, marker) if marker else ())
+        first = self._begin_episode(np.random.default_rng(0))
         self.action_space = spaces.Box(-1.0, 1.0, (self.action_mode.size,), np.float32)
-        self.observation_space = _space_like(self.observation.of(self.now))
+        self.observation_space = _space_like(first)
 
     # -------------------------------------------------------------------------------------------- Gymnasium
 
@@ -119,8 +134,8 @@ class RobotEnv(gymnasium.Env[ObsType, np.ndarray]):
     ) -> tuple[ObsType, dict[str, Any]]:
         """Start an episode; with the same seed it is the same episode, whatever happened before."""
         super().reset(seed=seed)
-        self._begin_episode(self.np_random)
-        return self.observation.of(self.now), {"is_success": bool(self._success[0])}
+        observation = self._begin_episode(self.np_random)
+        return observation, {"is_success": bool(self._success[0])}
 
     def step(self, action: np.ndarray) -> tuple[ObsType, float, bool, bool, dict[str, Any]]:
         """Apply an action for one control period."""
@@ -203,8 +218,11 @@ class RobotEnv(gymnasium.Env[ObsType, np.ndarray]):
 
     # -------------------------------------------------------------------------------------------- inside
 
-    def _begin_episode(self, rng: np.random.Generator) -> None:
-        """Put everything where the episode starts; nothing of earlier episodes is left, not even in Bullet's caches."""
+    def _begin_episode(self, rng: np.random.Generator) -> ObsType:
+        """Put everything where the episode starts; nothing of earlier episodes is left, not even in Bullet's caches.
+
+        Returns the first observation.
+        """
         self._began_with = rng.bit_generator.state
         layout = self.task.draw(rng)
         self.goal = layout.goal.astype(np.float32)
@@ -219,6 +237,7 @@ class RobotEnv(gymnasium.Env[ObsType, np.ndarray]):
         self._actions: list[np.ndarray] = []
         self._first_success: int | None = None
         self._observe(np.zeros(self.action_mode.size))
+        return self.observation.begin(self.now, rng)
 
     def _advance(self, action: np.ndarray) -> None:
         """Move for one control period and look at what came of it."""
@@ -248,6 +267,7 @@ class RobotEnv(gymnasium.Env[ObsType, np.ndarray]):
             objects=[ObjectState(simulation.pose(body), simulation.velocity(body)) for body in objects],
             mechanisms=[simulation.mechanism_state(mechanism) for mechanism in self.bodies.mechanisms],
             lag=self.action_mode.lag(self.robot.now),
+            touch=self.robot.touch(objects[0]) if self._feels and objects else (),
             grasped=bool(objects) and self.task.uses_gripper and self.robot.grasps(objects[0]),
             previous_action=action,
             goal=self.goal,
@@ -255,9 +275,19 @@ class RobotEnv(gymnasium.Env[ObsType, np.ndarray]):
         now.achieved_goal = self.task.achieved_goal(now).astype(np.float32)
         self._success = self.task.success(now.achieved_goal[None], now.goal[None])
 
+    def _eyes(self, wanted: ObservationConfig, marker: Marker) -> list[Eye]:
+        """Make the cameras of the observation; a goal dict, which hindsight rewrites, must not show the goal."""
+        scene = Scene(self.simulation, self.robot, self._things, marker)
+        return [Eye(camera, scene, marked=wanted.form == "flat") for camera in wanted.cameras]
+
+    def _things(self) -> list[int]:
+        return [*self.bodies.objects, *(mechanism.body for mechanism in self.bodies.mechanisms)]
+
 
 def _space_like(observation: ObsType) -> spaces.Space[Any]:
-    """Return the unbounded space of an observation."""
+    """Return the space of an observation: that of pictures, or unbounded."""
     if isinstance(observation, dict):
         return spaces.Dict({name: _space_like(value) for name, value in observation.items()})
+    if observation.dtype == np.uint8:
+        return spaces.Box(0, 255, observation.shape, np.uint8)
     return spaces.Box(-np.inf, np.inf, observation.shape, np.float32)

@@ -10,11 +10,13 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from contextlib import nullcontext
 
 import numpy as np
 
 from armature.envs.bodies import UPRIGHT, Mechanism, MechanismState, Pose, Vector
 from armature.envs.engine import p, pybullet_data
+from armature.envs.meshes import drawn_as_it_collides
 from armature.errors import ArmatureError
 
 PARKING_Z = -10.0
@@ -30,7 +32,8 @@ class Simulation:
         solver_iterations: upper limit of the contact solver's iterations in a substep.
         solver_residual: the solver stops early below this residual.
         gui: open PyBullet's window; raises `ArmatureError` if there is no display.
-        visuals: load the robots' visual meshes, needed only for pictures.
+        visuals: load what bodies look like, needed only for pictures.
+        coarse: let robots look like what they collide with, which makes pictures cheap.
     """
 
     def __init__(
@@ -42,11 +45,12 @@ class Simulation:
         solver_residual: float = 1e-4,
         gui: bool = False,
         visuals: bool = False,
+        coarse: bool = False,
     ) -> None:
         if gui:
             check_display()
         self.gui = gui
-        self.visuals = visuals or gui
+        self.visuals, self.coarse = visuals or gui, coarse
         self.substeps = substeps
         self.control_period = time_step * substeps
         self.client = p.connect(p.GUI if gui else p.DIRECT)
@@ -70,6 +74,11 @@ class Simulation:
         """Load a URDF from a path or from PyBullet's data folder; return the body's id."""
         flags = 0 if self.visuals else p.URDF_IGNORE_VISUAL_SHAPES
         return p.loadURDF(path, position, quaternion, useFixedBase=fixed, flags=flags, physicsClientId=self.client)
+
+    def load_robot(self, path: str, position: Vector) -> int:
+        """Load a robot, its base fixed; return the body's id."""
+        with drawn_as_it_collides(path) if self.coarse else nullcontext(path) as file:
+            return self.load_urdf(file, position)
 
     def add_box(
         self,

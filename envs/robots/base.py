@@ -22,7 +22,7 @@ class RobotState:
     Kept as the engine gave it and made into arrays when asked for, since most of it rarely is.
     """
 
-    __slots__ = ("_joints", "_motion", "ee_point", "ee_quaternion", "gripper_width")
+    __slots__ = ("ee_point", "ee_quaternion", "gripper_width", "joints", "motion")
 
     def __init__(
         self,
@@ -32,7 +32,8 @@ class RobotState:
         motion: tuple[Floats, Floats],
         width: float,
     ) -> None:
-        self._joints, self._motion = joints, motion
+        self.joints, self.motion = joints, motion
+        """Position and velocity first of each joint; linear and angular velocity of the end effector."""
         self.ee_point = ee_point
         """Position of the end effector as three floats, in metres."""
         self.ee_quaternion = ee_quaternion
@@ -43,12 +44,12 @@ class RobotState:
     @property
     def joint_positions(self) -> np.ndarray:
         """(n_arm,) radians."""
-        return np.array([joint[0] for joint in self._joints])
+        return np.array([joint[0] for joint in self.joints])
 
     @property
     def joint_velocities(self) -> np.ndarray:
         """(n_arm,) radians per second."""
-        return np.array([joint[1] for joint in self._joints])
+        return np.array([joint[1] for joint in self.joints])
 
     @property
     def ee_position(self) -> np.ndarray:
@@ -58,12 +59,12 @@ class RobotState:
     @property
     def ee_velocity(self) -> np.ndarray:
         """(3,) metres per second."""
-        return np.array(self._motion[0])
+        return np.array(self.motion[0])
 
     @property
     def ee_spin(self) -> np.ndarray:
         """(3,) angular velocity in radians per second."""
-        return np.array(self._motion[1])
+        return np.array(self.motion[1])
 
 
 class Robot:
@@ -82,7 +83,7 @@ class Robot:
 
     def __init__(self, simulation: Simulation, description: RobotDescription, base_position: Vector) -> None:
         self.simulation, self.description = simulation, description
-        self.body = simulation.load_urdf(description.urdf, base_position)
+        self.body = simulation.load_robot(description.urdf, base_position)
         joints, links, limits = self._read_joints()
         self.arm = [joints[name] for name in description.arm_joints]
         self.ee_link = links[description.ee_link]
@@ -191,6 +192,11 @@ class Robot:
     def grasps(self, body: int) -> bool:
         """Return whether all fingers touch a body."""
         return bool(self.fingers) and self.simulation.touching(self.body, body).issuperset(self.fingers)
+
+    def touch(self, body: int) -> list[float]:
+        """Return for each finger 1 while it touches a body, else 0; an arm without fingers has one number."""
+        links = self.simulation.touching(self.body, body)
+        return [float(finger in links) for finger in self.fingers] if self.fingers else [float(bool(links))]
 
     # -------------------------------------------------------------------------------------------- moving
 
