@@ -36,7 +36,7 @@ class View(NamedTuple):
         """Return OpenGL's view matrix, in a frame at `origin` that is turned by a rotation matrix (3, 3)."""
         (sin_yaw, cos_yaw), (sin, cos) = ((math.sin(angle), math.cos(angle)) for angle in (self.yaw, self.pitch))
         backward = np.array([sin_yaw * cos, -cos_yaw * cos, -sin])
-        up = np.array([-sin_yaw * sin, cos_yaw * sin, cos])
+        up = np.array([sin_yaw * sin, -cos_yaw * sin, cos])
         rotation = np.eye(3) if turn is None else turn
         target = np.array(origin) + rotation @ np.array(self.target)
         eye = target + self.distance * rotation @ backward

@@ -17,7 +17,7 @@ from armature.envs.simulation import Simulation
 
 OVERVIEW = View((0.0, 0.0, 0.1), 0.9, math.radians(60), math.radians(-35), math.radians(48))
 """Where a camera in the world stands, unless its configuration says otherwise."""
-ON_HAND = View((0.0, 0.0, 0.0), 0.18, math.radians(90), math.radians(-40), math.radians(70))
+ON_HAND = View((0.0, 0.0, -0.03), 0.18, math.radians(90), math.radians(-40), math.radians(70))
 """Where a camera on the hand sits."""
 DEPTH = {None: (0.3, 2.0), "ee": (0.0, 0.5)}
 """Metres that stand for 0 and 255 in a picture of depths, by what the camera is attached to."""
@@ -111,8 +111,9 @@ class Eye:
         """Return for each pixel (height * width, 3) the point at a depth of 1 m, in the camera's frame."""
         width, height = self.config.width, self.config.height
         half = math.tan(self.view.fov / 2)
-        x = (np.arange(width) + 0.5 - width / 2) * 2 * half / height
-        y = (height / 2 - np.arange(height) - 0.5) * 2 * half / height
+        # TinyRenderer looks through the lower left corners of pixels, not their centres (measured).
+        x = (np.arange(width) - width / 2) * 2 * half / height
+        y = (height / 2 - np.arange(height) - 1) * 2 * half / height
         return np.stack([*np.meshgrid(x, y), -np.ones((height, width))], axis=-1).reshape(-1, 3)
 
 

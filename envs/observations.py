@@ -80,19 +80,14 @@ def _joined(parts: Iterable[Iterable[float]]) -> list[float]:
 def rotation_columns(quaternion: Sequence[float]) -> tuple[float, ...]:
     """Return the first two columns, six numbers, of the rotation matrix of a quaternion x, y, z, w."""
     x, y, z, w = quaternion
-    return (
-        1 - 2 * (y * y + z * z),
-        2 * (x * y + z * w),
-        2 * (x * z - y * w),
-        2 * (x * y - z * w),
-        1 - 2 * (x * x + z * z),
-        2 * (y * z + x * w),
-    )
+    x2, y2, z2 = x + x, y + y, z + z
+    xy, zw, zz = x * y2, z2 * w, z * z2
+    return 1 - y * y2 - zz, xy + zw, x * z2 - y2 * w, xy - zw, 1 - x * x2 - zz, y * z2 + x2 * w
 
 
 def _ee_to_objects(now: Snapshot) -> list[float]:
     ee = now.robot.ee_point
-    return _joined(map(operator.sub, body.point, ee) for body in now.objects)
+    return _joined([map(operator.sub, body.point, ee) for body in now.objects])
 
 
 class Part(NamedTuple):
