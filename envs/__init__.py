@@ -19,8 +19,9 @@ tasks.update(
     pick_and_place="armature.envs.tasks.pick_and_place:PickAndPlace",
 )
 robot_actions.update(
-    ee_delta="armature.envs.actions:EndEffectorDelta",
-    joint_delta="armature.envs.actions:JointDelta",
+    ee_delta="armature.envs.actions.end_effector:EndEffectorDelta",
+    ee_delta_pose="armature.envs.actions.end_effector:EndEffectorDeltaPose",
+    joint_delta="armature.envs.actions.joints:JointDelta",
 )
 
 

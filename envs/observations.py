@@ -8,7 +8,9 @@ Each number is divided by the scale of its part, a typical magnitude, so that a 
 | `joint_velocities` | one a joint | 1 rad/s | their velocities |
 | `ee_position` | 3 | 0.25 m | end effector |
 | `ee_velocity` | 3 | 1 m/s | its velocity |
-| `lag` | 3, or one a joint | 0.05 m or rad | from where the arm is to where it was last told to go |
+| `ee_rotation` | 6 | 1 | first two columns of the end effector's rotation matrix |
+| `ee_spin` | 3 | 2 rad/s | its angular velocity |
+| `lag` | as the action mode has it | 0.05 m or rad | from where the arm is to where it was last told to go |
 | `gripper_width` | 1 | 0.1 m | opening of the gripper |
 | `grasped` | 1 | 1 | 1 while all fingers touch the first object, else 0 |
 | `object_position` | 3 an object | 0.25 m | |
@@ -95,6 +97,8 @@ PARTS.update(
     joint_velocities=Part(lambda now: now.robot.joint_velocities),
     ee_position=Part(lambda now: now.robot.ee_position, 0.25),
     ee_velocity=Part(lambda now: now.robot.ee_velocity),
+    ee_rotation=Part(lambda now: rotation_columns(now.robot.ee_quaternion)),
+    ee_spin=Part(lambda now: now.robot.ee_spin, 2.0),
     lag=Part(lambda now: now.lag, 0.05),
     gripper_width=Part(lambda now: (now.robot.gripper_width,), 0.1),
     grasped=Part(lambda now: (float(now.grasped),)),

@@ -9,7 +9,7 @@ import gymnasium
 import numpy as np
 from gymnasium import spaces
 
-from armature.envs.actions import ActionMode
+from armature.envs.actions.base import ActionMode
 from armature.envs.bodies import ObjectState
 from armature.envs.camera import Camera
 from armature.envs.observations import GOAL_PARTS, Observation, Snapshot
@@ -19,7 +19,6 @@ from armature.envs.robots.description import RobotDescription
 from armature.envs.simulation import Simulation
 from armature.envs.tasks.base import Task
 from armature.envs.workspaces.base import Workspace
-from armature.errors import ConfigError
 from armature.registry import resolve, robot_actions, robots, tasks, workspaces
 
 ObsType = np.ndarray | dict[str, np.ndarray]
@@ -50,6 +49,8 @@ class RobotEnv(gymnasium.Env[ObsType, np.ndarray]):
     Args:
         robot: name of a robot.
         robot_action: name of an action mode.
+        gripper_action: what the last number means to the gripper: `width`, `open_close`, `blocked` (no such number), or
+            `auto`, which is `width` if the task uses the gripper and else `blocked`.
         workspace: name of a workspace.
         task: name of a task.
         task_kwargs: the task's parameters.
@@ -71,6 +72,7 @@ class RobotEnv(gymnasium.Env[ObsType, np.ndarray]):
         *,
         robot: str = "panda",
         robot_action: str = "ee_delta",
+        gripper_action: str = "auto",
         workspace: str = "table",
         task: str = "reach",
         task_kwargs: Mapping[str, Any] | None = None,
@@ -87,15 +89,15 @@ class RobotEnv(gymnasium.Env[ObsType, np.ndarray]):
         task_class: type[Task] = resolve(tasks[task])
         mode_class: type[ActionMode] = resolve(robot_actions[robot_action])
         task_class.check(task_kwargs or {}, reward_weights or {})
-        if task_class.uses_gripper and description.gripper is None:
-            raise ConfigError(f"task_type {task!r} needs a gripper, and robot {robot!r} has none.")
+        mode_class.check(robot=robot, robot_action=robot_action, task=task, gripper_action=gripper_action)
         self.task = task_class(**(task_kwargs or {}))
         self.task.hand = description.hand
         self.reward = Reward(self.task, reward, reward_weights or {})
         goal_parts = GOAL_PARTS if observation == "flat" else ()
         if observation == "goal":  # Gymnasium and SB3 take an environment that has this method for a goal environment
             self.compute_reward = self._compute_reward
-        self.observation = Observation(observation_parts or (*self.task.parts, *goal_parts), observation)
+        parts = dict.fromkeys((*self.task.parts, *mode_class.parts, *goal_parts))  # each once
+        self.observation = Observation(observation_parts or tuple(parts), observation)
         self.episode_steps = episode_steps or self.task.horizon
         self.terminate_on_success = terminate_on_success
         self.render_mode = render_mode
@@ -105,7 +107,9 @@ class RobotEnv(gymnasium.Env[ObsType, np.ndarray]):
         self.workspace.build(self.simulation)
         self.robot = Robot(self.simulation, description, (-description.distance, 0.0, 0.0))
         self.bodies = self.task.build(self.simulation)
-        self.action_mode = mode_class(self.robot, self.workspace, gripper=self.task.uses_gripper)
+        if gripper_action == "auto":
+            gripper_action = "width" if self.task.uses_gripper else "blocked"
+        self.action_mode = mode_class(self.robot, self.workspace, gripper_action)
         self.start_width = description.hand.max_width if self.task.uses_gripper else 0.0
         self.camera = Camera(self.simulation, self.task.success_distance) if render_mode else None
         self._begin_episode(np.random.default_rng(0))

@@ -101,6 +101,7 @@ class Robot:
         self.ee_target: Floats = (0.0, 0.0, 0.0)
         self.ee_target_quaternion: Floats = description.ee_quaternion
         self.width_target = 0.0
+        self._jacobian: np.ndarray | None = None
         self.measure()
 
     def _read_joints(self) -> tuple[Table[int], Table[int], dict[int, tuple[float, float]]]:
@@ -173,7 +174,7 @@ class Robot:
             self.body, self.ee_link, computeLinkVelocity=1, computeForwardKinematics=1, physicsClientId=client
         )
         self._positions = [joint[0] for joint in joints]
-        self._mass_centre = link[2]
+        self._mass_centre, self._jacobian = link[2], None
         count = len(self.arm)
         point, velocity = link[4], link[6]
         if any(self.description.ee_offset):
@@ -194,29 +195,34 @@ class Robot:
 
     # -------------------------------------------------------------------------------------------- moving
 
+    def jacobian(self) -> np.ndarray:
+        """Return how the end effector moves and turns with the arm's joints (6, n_arm), where they were measured."""
+        if self._jacobian is None:
+            # Bullet takes the point of a Jacobian relative to the link's centre of mass.
+            point = [offset - mass for offset, mass in zip(self.description.ee_offset, self._mass_centre, strict=True)]
+            linear, angular = p.calculateJacobian(
+                self.body,
+                self.ee_link,
+                point,
+                [self._positions[index] for index in self._urdf_order],
+                self._no_speeds,
+                self._no_speeds,
+                physicsClientId=self.simulation.client,
+            )
+            self._jacobian = np.array(linear + angular)[:, self._arm_columns]
+        return self._jacobian
+
     def joints_towards(self, position: Floats, quaternion: Floats) -> np.ndarray:
         """Return arm joint positions (n_arm,) that bring the end effector closer to a pose (metres; x, y, z, w).
 
         One step of damped least squares from the measured pose: the smallest motion that makes the error small and,
         where joints are free to choose, goes towards the rest pose (Siciliano et al., Robotics, 2009, section 3.7).
         """
-        now, positions = self.now, self._positions
-        # Bullet takes the point of a Jacobian relative to the link's centre of mass.
-        point = [offset - mass for offset, mass in zip(self.description.ee_offset, self._mass_centre, strict=True)]
-        linear, angular = p.calculateJacobian(
-            self.body,
-            self.ee_link,
-            point,
-            [positions[index] for index in self._urdf_order],
-            self._no_speeds,
-            self._no_speeds,
-            physicsClientId=self.simulation.client,
-        )
-        jacobian = np.array(linear + angular)[:, self._arm_columns]
+        now, jacobian = self.now, self.jacobian()
         x, y, z, w = p.getDifferenceQuaternion(now.ee_quaternion, quaternion)
         turn = 2.0 if w >= 0 else -2.0
         error = [*map(operator.sub, position, now.ee_point), turn * x, turn * y, turn * z]
-        joints = np.array(positions[: len(self.arm)])
+        joints = np.array(self._positions[: len(self.arm)])
         posture = (self.POSTURE_GAIN * self.DAMPING**2) * (self.rest_pose - joints)
         transposed = jacobian.T
         return joints + np.linalg.solve(transposed @ jacobian + self._damping, transposed @ error + posture)
