@@ -54,7 +54,11 @@ class MechanismTask(Task):
     """Metres between handle and hand where the expert comes down behind it."""
     STEP: ClassVar[float] = 0.02
     """Metres the expert moves the handle in a control step at most."""
-    ABOVE: ClassVar[float] = 0.065
+    LANE: ClassVar[float] = 0.02
+    """Metres beside the way of the handle in which the expert pushes."""
+    REACH: ClassVar[float] = 0.06
+    """Metres to the expert's next waypoint at most."""
+    ABOVE: ClassVar[float] = 0.07
     """Metres above the handle at which the expert travels."""
 
     parts = (
@@ -118,23 +122,29 @@ class MechanismTask(Task):
 
     def expert(self, now: Snapshot) -> Waypoint:
         """Travel above the mechanism, come down behind the handle, and push until it is at the goal."""
-        handle, ee = now.mechanisms[0].handle, now.robot.ee_position
-        ahead = self.ahead(handle[None], now.goal[None], now.mechanisms[0].motion[None])[0]
-        left = float((now.goal - handle) @ ahead)
-        if self.returns_to is None and abs(left) < self.success_distance / 2:
-            return Waypoint(ee, 0.0)
-        contact = self.thickness + self.hand.radius
-        behind = float((handle - ee) @ ahead)
-        beside = float(np.linalg.norm(handle - ee - behind * ahead))
-        if 0 < behind < contact + self.GAP + 0.02 and beside < 0.02:
-            # In the lane: go on from wherever the fingers touch.
-            return Waypoint(handle + (min(left, self.STEP) - behind) * ahead, 0.0)
-        start = handle - (contact + self.GAP) * ahead
-        if float(np.linalg.norm((ee - start)[:2])) < 0.015:
-            return Waypoint(start, 0.0)
+        ee = now.robot.ee_position
+        gap = self._next(now) - ee
+        # In small pieces, since the path of an arm that is sent far is not straight.
+        return Waypoint(ee + gap * min(1.0, self.REACH / max(float(np.linalg.norm(gap)), 1e-6)), 0.0)
+
+    def _next(self, now: Snapshot) -> np.ndarray:
+        """Return where the end effector has to go, (3,) metres."""
+        handle, ee, contact = now.mechanisms[0].handle, now.robot.ee_position, self.thickness + self.hand.radius
         above = handle[2] + self.ABOVE
+        if self.returns_to is None and np.linalg.norm(now.goal - handle) < self.success_distance / 2:
+            return np.array([*ee[:2], above])
+        ahead = self.ahead(handle[None], now.goal[None], now.mechanisms[0].motion[None])[0]
+        behind = -float((ee - handle) @ ahead)
+        beside = float(np.linalg.norm(ee - handle + behind * ahead))
+        if 0 < behind < contact + self.GAP + 0.02 and beside < self.LANE:
+            # Go on from wherever the fingers touch, first of all into the middle of the lane.
+            left = float((now.goal - handle) @ ahead)
+            return handle + (min(left, self.STEP * (1 - beside / self.LANE)) - behind) * ahead
+        start = handle - (contact + self.GAP) * ahead
+        if np.linalg.norm((ee - start)[:2]) < 0.015:
+            return start
         travel = start if ee[2] > above - 0.03 else ee
-        return Waypoint(np.array([*travel[:2], above]), 0.0)
+        return np.array([*travel[:2], above])
 
     def marker(self, goal: np.ndarray) -> np.ndarray:
         """Return where pictures show the goal, (3,) metres."""
