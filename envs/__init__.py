@@ -17,6 +17,10 @@ tasks.update(
     reach="armature.envs.tasks.reach:Reach",
     push="armature.envs.tasks.push:Push",
     pick_and_place="armature.envs.tasks.pick_and_place:PickAndPlace",
+    press="armature.envs.tasks.press:Press",
+    switch="armature.envs.tasks.switch:Switch",
+    turn="armature.envs.tasks.turn:Turn",
+    open_drawer="armature.envs.tasks.open_drawer:OpenDrawer",
 )
 robot_actions.update(
     ee_delta="armature.envs.actions.end_effector:EndEffectorDelta",

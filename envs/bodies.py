@@ -28,7 +28,7 @@ class Mechanism:
     body: int
     joint: int
     handle: int
-    """The link whose frame is where a hand pushes or pulls."""
+    """The link whose frame is where a hand pushes or pulls; its x axis points where the joint opens to."""
     resistance: float
     """Newtons or newton metres that hold the joint where it is, or push it back."""
     returns_to: float | None
@@ -41,6 +41,8 @@ class MechanismState:
 
     handle: np.ndarray
     """(3,) metres: the frame of the handle's link."""
+    motion: np.ndarray
+    """(3,) unit vector: which way the handle goes as the joint opens."""
     opening: float
     """Position of the joint, in metres or radians."""
     speed: float

@@ -162,7 +162,7 @@ class RobotEnv(gymnasium.Env[ObsType, np.ndarray]):
         """Return a picture (height, width, 3) of uint8, or keep the window at real time."""
         if self.camera is None:
             return None
-        self.camera.show_goal(self.now.goal, success=bool(self._success[0]))
+        self.camera.show_goal(self.task.marker(self.now.goal), success=bool(self._success[0]))
         if self.render_mode == "human":
             self.camera.wait_for_real_time()
             return None

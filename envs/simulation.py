@@ -111,6 +111,14 @@ class Simulation:
         for index in range(p.getNumJoints(body, physicsClientId=self.client)):
             info = p.getJointInfo(body, index, physicsClientId=self.client)
             joints[info[1].decode()], links[info[12].decode()] = index, index
+        for link in (-1, *links.values()):
+            p.changeDynamics(
+                body,
+                link,
+                lateralFriction=0.3,
+                activationState=p.ACTIVATION_STATE_DISABLE_SLEEPING,
+                physicsClientId=self.client,
+            )
         return Mechanism(body, joints[joint], links[handle], resistance, returns_to)
 
     def add_marker(self, radius: float, color: Vector) -> int:
@@ -140,7 +148,8 @@ class Simulation:
         """Measure a mechanism."""
         opening, speed, *_ = p.getJointState(mechanism.body, mechanism.joint, physicsClientId=self.client)
         link = p.getLinkState(mechanism.body, mechanism.handle, computeForwardKinematics=1, physicsClientId=self.client)
-        return MechanismState(np.array(link[4]), opening, speed)
+        motion = p.getMatrixFromQuaternion(link[5])[0::3]
+        return MechanismState(np.array(link[4]), np.array(motion), opening, speed)
 
     def pose(self, body: int) -> tuple[tuple[float, ...], tuple[float, ...]]:
         """Return position (3) and quaternion (x, y, z, w) of a body's base."""

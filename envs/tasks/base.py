@@ -105,6 +105,10 @@ class Task(ABC):
         """Return what `terms` needs besides the goals: numbers or vectors by name."""
         return {}
 
+    def marker(self, goal: np.ndarray) -> np.ndarray:
+        """Return where pictures show the goal, (3,) metres."""
+        return goal[:3]
+
     # -------------------------------------------------------------------------------------------- given
 
     @staticmethod
