@@ -11,7 +11,11 @@ import gymnasium
 from armature.config import GENERAL_ENV, NAMESPACE
 from armature.registry import robot_actions, robots, tasks, workspaces
 
-robots.update(panda="armature.envs.robots.panda:PANDA")
+robots.update(
+    panda="armature.envs.robots.panda:PANDA",
+    kuka="armature.envs.robots.kuka:KUKA",
+    xarm6="armature.envs.robots.xarm6:XARM6",
+)
 workspaces.update(table="armature.envs.workspaces.table:Table")
 tasks.update(
     reach="armature.envs.tasks.reach:Reach",

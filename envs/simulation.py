@@ -71,6 +71,15 @@ class Simulation:
         flags = 0 if self.visuals else p.URDF_IGNORE_VISUAL_SHAPES
         return p.loadURDF(path, position, quaternion, useFixedBase=fixed, flags=flags, physicsClientId=self.client)
 
+    def load_robot(self, path: str, position: Vector) -> int:
+        """Load the first body of an SDF, or a URDF, its base fixed; return the body's id."""
+        if not path.endswith(".sdf"):
+            return self.load_urdf(path, position)
+        body: int = p.loadSDF(path, physicsClientId=self.client)[0]
+        stands, quaternion = self.pose(body)  # of the base's centre of mass, while an SDF begins at the origin
+        self.place(body, np.add(position, stands), quaternion)
+        return body
+
     def add_box(
         self,
         half_extents: Vector,
