@@ -12,7 +12,9 @@ from armature.config import GENERAL_ENV, NAMESPACE
 from armature.registry import robot_actions, robots, tasks, workspaces
 
 robots.update(panda="armature.envs.robots.panda:PANDA")
-workspaces.update(table="armature.envs.workspaces.table:Table")
+workspaces.update(
+    {name: f"armature.envs.workspaces.{name}:{name.upper()}" for name in ("table", "plane", "tray", "shelf")}
+)
 tasks.update(
     reach="armature.envs.tasks.reach:Reach",
     push="armature.envs.tasks.push:Push",

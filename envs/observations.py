@@ -16,6 +16,7 @@ Each number is divided by the scale of its part, a typical magnitude, so that a 
 | `object_velocity` | 3 an object | 1 m/s | linear velocity |
 | `object_spin` | 3 an object | 10 rad/s | angular velocity |
 | `ee_to_object` | 3 an object | 0.2 m | from the end effector to the object |
+| `distractor_position` | 3 an observed distractor | 0.25 m | |
 | `previous_action` | one an action | 1 | the last action |
 | `goal` | 3 | 0.25 m | the desired goal |
 | `to_goal` | 3 | 0.2 m | from the achieved goal to the desired goal |
@@ -45,6 +46,7 @@ class Snapshot:
     robot: RobotState
     objects: list[ObjectState] = field(default_factory=list)
     mechanisms: list[MechanismState] = field(default_factory=list)
+    distractors: list[np.ndarray] = field(default_factory=list)
     lag: np.ndarray = field(default_factory=lambda: np.zeros(0))
     grasped: bool = False
     previous_action: np.ndarray = field(default_factory=lambda: np.zeros(0))
@@ -99,6 +101,7 @@ PARTS.update(
     object_velocity=Part(lambda now: _joined([body.velocity for body in now.objects])),
     object_spin=Part(lambda now: _joined([body.spin for body in now.objects]), 10.0),
     ee_to_object=Part(lambda now: _joined([body.position - now.robot.ee_position for body in now.objects]), 0.2),
+    distractor_position=Part(lambda now: _joined(now.distractors), 0.25),
     previous_action=Part(lambda now: now.previous_action),
     goal=Part(lambda now: now.goal, 0.25),
     to_goal=Part(lambda now: now.goal - now.achieved_goal, 0.2),
