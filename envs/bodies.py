@@ -58,12 +58,27 @@ class MechanismState:
     """Metres or radians per second."""
 
 
-@dataclass(slots=True)
 class ObjectState:
-    """A free body after a control step; world frame, SI units, quaternion as x, y, z, w."""
+    """A free body after a control step; world frame, SI units. Kept as the engine gave it, as a robot's state is."""
 
-    position: np.ndarray
-    quaternion: tuple[float, ...]
-    velocity: np.ndarray
-    spin: np.ndarray
-    """Angular velocity."""
+    __slots__ = ("_motion", "point", "quaternion")
+
+    def __init__(self, pose: tuple[Vector, Vector], motion: tuple[Vector, Vector]) -> None:
+        self.point, self.quaternion = pose
+        """Position as three floats in metres, and orientation as x, y, z, w."""
+        self._motion = motion
+
+    @property
+    def position(self) -> np.ndarray:
+        """(3,) metres."""
+        return np.array(self.point)
+
+    @property
+    def velocity(self) -> np.ndarray:
+        """(3,) metres per second."""
+        return np.array(self._motion[0])
+
+    @property
+    def spin(self) -> np.ndarray:
+        """(3,) angular velocity in radians per second."""
+        return np.array(self._motion[1])

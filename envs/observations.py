@@ -39,19 +39,24 @@ from armature.errors import ConfigError
 from armature.registry import Table
 
 
-@dataclass
+@dataclass(slots=True)
 class Snapshot:
     """Everything measured after one control step; observation, reward and expert read nothing else."""
 
     robot: RobotState
-    objects: list[ObjectState] = field(default_factory=list)
-    mechanisms: list[MechanismState] = field(default_factory=list)
-    distractors: list[np.ndarray] = field(default_factory=list)
-    lag: np.ndarray = field(default_factory=lambda: np.zeros(0))
-    grasped: bool = False
-    previous_action: np.ndarray = field(default_factory=lambda: np.zeros(0))
-    achieved_goal: np.ndarray = field(default_factory=lambda: np.zeros(3))
-    goal: np.ndarray = field(default_factory=lambda: np.zeros(3))
+    objects: list[ObjectState]
+    mechanisms: list[MechanismState]
+    distractors: list[np.ndarray]
+    """Positions (3,) of the observed ones, in metres."""
+    lag: np.ndarray
+    """What is still to come of earlier actions; its meaning is the action mode's."""
+    grasped: bool
+    """Whether all fingers touch the first object."""
+    previous_action: np.ndarray
+    goal: np.ndarray
+    """(k,)."""
+    achieved_goal: np.ndarray = field(init=False)
+    """(k,)."""
 
 
 GOAL_PARTS = ("goal", "to_goal")

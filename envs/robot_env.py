@@ -140,23 +140,18 @@ class RobotEnv(gymnasium.Env[ObsType, np.ndarray]):
         action = np.asarray(action, dtype=np.float64)
         self._actions.append(action)
         self._advance(np.minimum(np.maximum(action, -1.0), 1.0))
-        facts = self.task.facts(self.now)
-        rows = {name: np.asarray(fact)[None] for name, fact in facts.items()}
-        computed = self.reward.compute(self._success, self.now.achieved_goal[None], self.now.goal[None], rows)
         success = bool(self._success[0])
         terminated = success and self.terminate_on_success
         truncated = len(self._actions) >= self.episode_steps and not terminated
         info: dict[str, Any] = {"is_success": success}
-        if self.reward.kind == "dense":
-            info["reward_terms"] = {name: float(term[0]) for name, term in computed.terms.items()}
-            info["facts"] = facts
+        reward = self._reward(info)
         if terminated or truncated:
             info["success_once"] = self._first_success is not None
             info["success_at_end"] = success
             info["first_success_step"] = self._first_success
         if self.render_mode == "human":
             self.render()
-        return self.observation.of(self.now), float(computed.rewards[0]), terminated, truncated, info
+        return self.observation.of(self.now), reward, terminated, truncated, info
 
     def _compute_reward(
         self, achieved_goal: np.ndarray, desired_goal: np.ndarray, info: Mapping[str, Any] | Sequence[Mapping[str, Any]]
@@ -248,18 +243,30 @@ class RobotEnv(gymnasium.Env[ObsType, np.ndarray]):
         if self._success[0] and self._first_success is None:
             self._first_success = len(self._actions)
 
+    def _reward(self, info: dict[str, Any]) -> float:
+        """Return the reward of the present state; tell a dense one's terms, and the facts they need, in `info`."""
+        achieved, desired, facts = self.now.achieved_goal[None], self.now.goal[None], {}
+        if self.reward.kind == "dense":
+            info["facts"] = self.task.facts(self.now)
+            facts = {name: np.asarray(fact)[None] for name, fact in info["facts"].items()}
+        computed = self.reward.compute(self._success, achieved, desired, facts)
+        if computed.terms:
+            info["reward_terms"] = {name: float(term[0]) for name, term in computed.terms.items()}
+        return float(computed.rewards[0])
+
     def _observe(self, action: np.ndarray) -> None:
         """Measure the world once; observation, reward and expert read the result."""
         simulation, objects = self.simulation, self.bodies.objects
-        now = self.now = Snapshot(self.robot.now, previous_action=action, goal=self.goal)
-        for body in objects:
-            position, quaternion = simulation.pose(body)
-            linear, angular = simulation.velocity(body)
-            now.objects.append(ObjectState(np.array(position), quaternion, np.array(linear), np.array(angular)))
-        now.mechanisms = [simulation.mechanism_state(mechanism) for mechanism in self.bodies.mechanisms]
-        now.distractors = self.scenery.positions()
-        now.lag = self.action_mode.lag(now.robot)
-        now.grasped = bool(objects) and self.task.uses_gripper and self.robot.grasps(objects[0])
+        now = self.now = Snapshot(
+            robot=self.robot.now,
+            objects=[ObjectState(simulation.pose(body), simulation.velocity(body)) for body in objects],
+            mechanisms=[simulation.mechanism_state(mechanism) for mechanism in self.bodies.mechanisms],
+            distractors=self.scenery.positions(),
+            lag=self.action_mode.lag(self.robot.now),
+            grasped=bool(objects) and self.task.uses_gripper and self.robot.grasps(objects[0]),
+            previous_action=action,
+            goal=self.goal,
+        )
         now.achieved_goal = self.task.achieved_goal(now).astype(np.float32)
         self._success = self.task.success(now.achieved_goal[None], now.goal[None])
 

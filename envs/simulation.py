@@ -209,9 +209,9 @@ class Simulation:
         """Return linear (m/s) and angular (rad/s) velocity of a body's base."""
         return p.getBaseVelocity(body, physicsClientId=self.client)
 
-    def touching(self, body: int, link: int, other: int) -> bool:
-        """Return whether a link of `body` had contact with `other` in the last substep."""
-        return bool(p.getContactPoints(body, other, link, physicsClientId=self.client))
+    def touching(self, body: int, other: int) -> set[int]:
+        """Return the links of `body` that had contact with `other` in the last substep; -1 is its base."""
+        return {contact[3] for contact in p.getContactPoints(body, other, physicsClientId=self.client)}
 
     # -------------------------------------------------------------------------------------------- time
 

@@ -91,6 +91,7 @@ class Robot:
         self.low, self.high = (np.array([limits[joint][side] for joint in self.arm]) for side in (0, 1))
         self.max_step = np.array(description.max_velocities) * simulation.control_period
         """Radians (n_arm,) that the velocity limits allow in a control step."""
+        self._per_step = (1 / self.max_step).tolist()
         self.rest_pose = np.array(description.rest_pose)
         self._damping = self.DAMPING**2 * np.eye(len(self.arm))
         # A motor removes this share of its error in a substep: an error of `max_step` is met at the velocity limit.
@@ -189,7 +190,7 @@ class Robot:
 
     def grasps(self, body: int) -> bool:
         """Return whether all fingers touch a body."""
-        return bool(self.fingers) and all(self.simulation.touching(self.body, link, body) for link in self.fingers)
+        return bool(self.fingers) and self.simulation.touching(self.body, body).issuperset(self.fingers)
 
     # -------------------------------------------------------------------------------------------- moving
 
@@ -229,14 +230,17 @@ class Robot:
 
         If a joint would exceed its velocity limit, all are slowed by the same factor, so that the path stays straight.
         """
-        joints = np.array(self._positions[: len(self.arm)])
-        motion = self.joint_targets - joints
-        motion /= max(1.0, float((np.abs(motion) / self.max_step).max()))
+        joints = self._positions[: len(self.arm)]
+        motion = list(map(operator.sub, self.joint_targets.tolist(), joints))
+        share = 1 / max(1.0, *map(abs, map(operator.mul, motion, self._per_step)))
         p.setJointMotorControlArray(
             self.body,
             self._motors,
             p.POSITION_CONTROL,
-            targetPositions=[*(joints + motion).tolist(), *self._gripper_positions(self.width_target)],
+            targetPositions=[
+                *(joint + share * way for joint, way in zip(joints, motion, strict=True)),
+                *self._gripper_positions(self.width_target),
+            ],
             forces=self._forces,
             positionGains=self._gains,
             physicsClientId=self.simulation.client,

@@ -121,7 +121,7 @@ class Task(ABC):
     def distance(achieved: np.ndarray, desired: np.ndarray) -> np.ndarray:
         """Return the Euclidean distance (n,) between points of shape (n, k)."""
         gap = achieved - desired
-        return np.sqrt(np.einsum("ij,ij->i", gap, gap))
+        return np.sqrt(np.add.reduce(gap * gap, axis=1))
 
     def success(self, achieved: np.ndarray, desired: np.ndarray) -> np.ndarray:
         """Return whether goals of shape (n, k) agree, shape (n,)."""
