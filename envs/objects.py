@@ -144,7 +144,8 @@ def add(simulation: Simulation, config: ShapeConfig, loose: bool = True) -> int:
         body = simulation.add_shape(kind, full_size(config), (mass or MASS) if loose else 0.0, color or GREY)
     else:
         body = simulation.load_object(str(urdf_file(kind, "kind")), not loose, _scale(config), mass, color)
-    _set_friction(simulation, body, config, FrictionConfig())
+    # A ball without it would roll off the table.
+    _set_friction(simulation, body, config, FrictionConfig(rolling=0.004 if kind == "sphere" else 0.0))
     simulation.make_episodic(body)
     return body
 
@@ -225,6 +226,20 @@ def draw_clear(
         spot = Spot(draw_in(area, rng), room.reach, room.size[2])
         if spot.clear_of(taken):
             return spot
+    return None
+
+
+def draw_all_clear(
+    wanted: Sequence[tuple[Sequence[float], Extent]], taken: Sequence[Spot], rng: np.random.Generator
+) -> list[Spot] | None:
+    """Return places in areas that are clear of what is taken and of each other, or None if there is no room."""
+    for _ in range(20):  # the first ones may stand so that the last one has no room
+        spots: list[Spot] = []
+        for area, room in wanted:
+            if spot := draw_clear(area, room, [*taken, *spots], rng):
+                spots.append(spot)
+        if len(spots) == len(wanted):
+            return spots
     return None
 
 

@@ -116,11 +116,14 @@ class RobotEnv(gymnasium.Env[ObsType, np.ndarray]):
         self.workspace.build(self.simulation)
         base = np.array(self.workspace.robot_offset) - (description.distance, 0, 0)
         self.robot = Robot(self.simulation, description, base)
+        self.task.surroundings = self.workspace.area
         self.bodies = self.task.build(self.simulation)
-        self.scenery = Scenery(self.simulation, scene)
+        self.scenery = Scenery(self.simulation, scene, self.workspace.area)
         self.action_mode = mode_class(self.robot, self.workspace, gripper=self.task.uses_gripper)
         self.start_width = description.hand.max_width if self.task.uses_gripper else 0.0
-        self.camera = Camera(self.simulation, self.task.success_distance) if render_mode else None
+        self.camera = (
+            Camera(self.simulation, self.workspace.camera, self.task.success_distance) if render_mode else None
+        )
         self._begin_episode(np.random.default_rng(0))
         self.action_space = spaces.Box(-1.0, 1.0, (self.action_mode.size,), np.float32)
         self.observation_space = _space_like(self.observation.of(self.now))

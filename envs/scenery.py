@@ -18,9 +18,6 @@ if TYPE_CHECKING:
     from armature.envs.simulation import Simulation
     from armature.envs.tasks.base import Bodies, Task
 
-AREA = (-0.2, 0.2, -0.25, 0.25)
-"""Metres; x0, x1, y0, y1 of where distractors and clutter are, unless their areas say otherwise."""
-
 
 def read_scene(
     task_objects: Sequence[Mapping[str, Any]],
@@ -44,14 +41,14 @@ class Track:
     Each coordinate goes to and fro between its ends by itself: `low + span * fold(phase + rate * time)`.
     """
 
-    def __init__(self, config: DistractorConfig, rng: np.random.Generator) -> None:
+    def __init__(self, config: DistractorConfig, area: Sequence[float], rng: np.random.Generator) -> None:
         if config.ends:
             self.low = np.array(config.ends[0])
             self.span = config.ends[1] - self.low
             self.phase = np.full(3, rng.uniform(0, 2))
             self.rate = np.full(3, config.speed / max(float(np.linalg.norm(self.span)), 1e-6))
         else:
-            bounds = np.array([*(config.area or AREA), 0.0, 0.0][:6]).reshape(3, 2)
+            bounds = np.array([*(config.area or area), 0.0, 0.0][:6]).reshape(3, 2)
             self.low, self.span = bounds[:, 0], bounds[:, 1] - bounds[:, 0]
             self.phase = rng.uniform(0, 2, 3)
             direction = np.abs(rng.normal(size=3)) * (self.span > 0)
@@ -69,10 +66,11 @@ class Scenery:
     Args:
         simulation: the world to add them to.
         scene: what to add.
+        area: where they are, unless they have an area of their own (x0, x1, y0, y1 in metres).
     """
 
-    def __init__(self, simulation: Simulation, scene: Scene) -> None:
-        self.simulation, self.scene = simulation, scene
+    def __init__(self, simulation: Simulation, scene: Scene, area: Sequence[float]) -> None:
+        self.simulation, self.scene, self.area = simulation, scene, area
         self._distractors = [objects.add(simulation, config, loose=False) for config in scene.distractors]
         self._rooms = [objects.extent(config) for config in scene.distractors]
         self._tracks: list[Track] = []
@@ -93,7 +91,7 @@ class Scenery:
         taken = [*clear, *map(self._taken_by, theirs)]
         self._tracks = []
         for config, room, body in zip(self.scene.distractors, self._rooms, self._distractors, strict=True):
-            track, spot = _clear_track(config, room, taken, rng)
+            track, spot = self._clear_track(config, room, taken, rng)
             self._tracks.append(track)
             taken.append(spot)
             self.simulation.place(body, *objects.standing(spot, room, room.quaternion))
@@ -110,7 +108,7 @@ class Scenery:
         for index in rng.permutation(len(self._clutter))[:count]:
             config, room, body = self._clutter[index]
             quaternion = objects.turned(room, config.rotation, rng)
-            if spot := objects.draw_clear(config.area or AREA, room, taken, rng):
+            if spot := objects.draw_clear(config.area or self.area, room, taken, rng):
                 taken.append(spot)
                 self.simulation.place(body, *objects.standing(spot, room, quaternion))
 
@@ -129,16 +127,15 @@ class Scenery:
                 x, y, z = track.at(time).tolist()
                 self.simulation.place(body, (x, y, z + room.low), room.quaternion)
 
-
-def _clear_track(
-    config: DistractorConfig, room: Extent, taken: Sequence[Spot], rng: np.random.Generator
-) -> tuple[Track, Spot]:
-    """Return a track that begins in free room, and where it begins."""
-    for _ in range(200):
-        track = Track(config, rng)
-        spot = Spot(track.at(0.0), room.reach, room.size[2])
-        if spot.clear_of(taken):
-            return track, spot
-    raise ConfigError(
-        "distractors: there is no room for all beside the task's objects and goal; give some another area."
-    )
+    def _clear_track(
+        self, config: DistractorConfig, room: Extent, taken: Sequence[Spot], rng: np.random.Generator
+    ) -> tuple[Track, Spot]:
+        """Return a track that begins in free room, and where it begins."""
+        for _ in range(200):
+            track = Track(config, self.area, rng)
+            spot = Spot(track.at(0.0), room.reach, room.size[2])
+            if spot.clear_of(taken):
+                return track, spot
+        raise ConfigError(
+            "distractors: there is no room for all beside the task's objects and goal; give some another area."
+        )

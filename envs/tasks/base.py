@@ -86,6 +86,8 @@ class Task(ABC):
 
     hand: Hand = field(init=False, repr=False)
     """What the robot touches things with; set before `build`."""
+    surroundings: Sequence[float] = field(init=False, repr=False)
+    """The workspace's `area`, where further objects lie; set before `build`."""
     objects: list[ObjectConfig] = field(init=False, repr=False)
     """What `build` adds to the world: `chosen_objects`; set before it."""
 

@@ -73,15 +73,12 @@ class BlockTask(Task):
         turns = [
             objects.turned(room, config.rotation, rng) for room, config in zip(self.rooms, self.objects, strict=True)
         ]
-        poses = [Pose(block, turns[0])]
-        taken = [self.block.at(block), self.block.at(goal)]
-        for config, room, turn in zip(self.objects[1:], self.rooms[1:], turns[1:], strict=True):
-            spot = objects.draw_clear(config.area or self._square, room, taken, rng)
-            if spot is None:
-                raise ConfigError("task_objects: there is no room for all; give some an area, or make them smaller.")
-            taken.append(spot)
-            poses.append(objects.standing(spot, room, turn))
-        return poses
+        others = list(zip([config.area or self.surroundings for config in self.objects], self.rooms, strict=True))[1:]
+        spots = objects.draw_all_clear(others, [self.block.at(block), self.block.at(goal)], rng)
+        if spots is None:
+            raise ConfigError("task_objects: there is no room for all; give some an area, or make them smaller.")
+        poses = [objects.standing(*which) for which in zip(spots, self.rooms[1:], turns[1:], strict=True)]
+        return [Pose(block, turns[0]), *poses]
 
     # -------------------------------------------------------------------------------------------- given
 

@@ -67,7 +67,7 @@ class PickAndPlace(BlockTask):
     def expert(self, now: Snapshot) -> Waypoint:
         """Go above the block, come down, close, and carry it to the goal."""
         block, ee = now.objects[0].position, now.robot.ee_position
-        if now.grasped and now.robot.gripper_width < 2 * self.block.radius + 0.01:
+        if now.grasped and now.robot.gripper_width < 2 * self.block.reach + 0.01:
             return Waypoint(ee + (now.goal - block), 0.0)
         gap = block - ee
         if float(np.linalg.norm(gap[:2])) > 0.01:

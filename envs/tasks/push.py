@@ -74,10 +74,11 @@ class Push(BlockTask):
         offset = ee[:2] - block
         behind = -float(offset @ direction)
         beside = float(np.linalg.norm(offset + behind * direction))
-        height, contact = self.block.low, self.block.radius + self.hand.radius
+        contact = self.block.radius + self.hand.radius
+        height = min(self.block.low, self.block.radius)  # higher up, what is tall would topple
         if behind > contact / 2 and beside < 0.015 and ee[2] < height + 0.025:
             # In the lane: aim where the fingers stand when the block has moved on by a part of what is left.
-            ahead = min(0.6 * left, 0.025) - contact
+            ahead = min(0.6 * left, 0.025) - min(contact, behind)
             return Waypoint(np.array([*(block + ahead * direction), height]), 0.0)
         start = block - (contact + 0.035) * direction
         if float(np.linalg.norm(ee[:2] - start)) < 0.015:

@@ -15,28 +15,26 @@ from armature.config import anchored
 from armature.envs import objects
 from armature.envs.bodies import Pose, quaternion_of
 from armature.errors import ConfigError
-from armature.scene import Point, ShapeConfig, refuse
+from armature.scene import Area, Point, ShapeConfig, refuse
 from armature.schema import Strict, parse, short
 
 if TYPE_CHECKING:
     from armature.envs.simulation import Simulation
 
-Angle = Annotated[float, Field(ge=-360, le=360)]
 
-
-class View(Strict):
-    """Where a camera stands. Its angles are in degrees."""
+class ViewConfig(Strict):
+    """Where a camera stands: on a sphere around its target. Metres and radians."""
 
     target: Point = [-0.2, 0.0, 0.2]
     """Metres; the point it looks at."""
     distance: float = Field(default=1.4, gt=0, le=100)
     """Metres from the target."""
-    yaw: Angle = 52.0
-    """Degrees about the vertical: 0 looks along y, 90 against x, towards the robot."""
-    pitch: Angle = -22.0
-    """Degrees; -90 looks straight down."""
-    fov: float = Field(default=48.0, gt=0, lt=180)
-    """Degrees; vertical angle of view."""
+    yaw: float = Field(default=0.9, ge=-7, le=7)
+    """Radians about the vertical: 0 looks along y, pi/2 against x, towards the robot."""
+    pitch: float = Field(default=-0.4, ge=-1.6, le=1.6)
+    """Radians; negative looks down, -pi/2 straight down."""
+    fov: float = Field(default=0.84, ge=0.1, le=2.5)
+    """Radians; vertical angle of view."""
 
 
 class Body(ShapeConfig):
@@ -60,7 +58,9 @@ class Workspace(Strict):
     """Metres; lowest corner of the box that end-effector targets are kept in."""
     high: Point
     """Metres; highest corner of that box."""
-    camera: View = View()
+    area: Area = [-0.2, 0.2, -0.25, 0.25]
+    """Where further objects, distractors and clutter lie, unless they have an area of their own."""
+    camera: ViewConfig = ViewConfig()
     """From where one looks."""
     robot_offset: Point = [0.0, 0.0, 0.0]
     """Metres by which the robot's base is moved."""
