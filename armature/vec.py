@@ -136,6 +136,7 @@ def _robot_arguments(config: Config) -> dict[str, Any]:
         "workspace": config.workspace,
         "task": config.task_type,
         "task_kwargs": config.task_kwargs,
+        **config.model_dump(include={"task_objects", "distractors", "clutter"}),
         "observation": form,
         "observation_parts": config.observation.parts,
         "reward": config.reward,

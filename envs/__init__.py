@@ -16,7 +16,9 @@ robots.update(
     kuka="armature.envs.robots.kuka:KUKA",
     xarm6="armature.envs.robots.xarm6:XARM6",
 )
-workspaces.update(table="armature.envs.workspaces.table:Table")
+workspaces.update(
+    {name: f"armature.envs.workspaces.{name}:{name.upper()}" for name in ("table", "plane", "tray", "shelf")}
+)
 tasks.update(
     reach="armature.envs.tasks.reach:Reach",
     push="armature.envs.tasks.push:Push",
