@@ -13,6 +13,7 @@ from armature.envs.actions import ActionMode
 from armature.envs.bodies import ObjectState
 from armature.envs.camera import Camera
 from armature.envs.observations import GOAL_PARTS, Observation, Snapshot
+from armature.envs.randomization import Randomization
 from armature.envs.rewards import Reward
 from armature.envs.robots.base import Robot
 from armature.envs.robots.description import RobotDescription
@@ -45,7 +46,8 @@ class RobotEnv(gymnasium.Env[ObsType, np.ndarray]):
 
     ## Episode end
     Truncated after `episode_steps`; terminated on success only if `terminate_on_success`. `info["is_success"]`
-    stands at every step; the last one also has `success_once`, `success_at_end` and `first_success_step`.
+    stands at every step; the last one also has `success_once`, `success_at_end` and `first_success_step`. What
+    `randomize` has drawn is in `info["randomization"]` at the reset and at the last step.
 
     Args:
         robot: name of a robot.
@@ -60,6 +62,7 @@ class RobotEnv(gymnasium.Env[ObsType, np.ndarray]):
         episode_steps: length of an episode in control steps; None takes the task's. (The config's key is
             `max_episode_steps`, a name that `gymnasium.make` keeps for itself.)
         terminate_on_success: end an episode at its first success.
+        randomize: what differs from episode to episode: samplers by quantity (`armature.envs.randomization`).
         render_mode: None, `rgb_array`, or `human` for PyBullet's window in real time.
         simulation: settings of `armature.envs.simulation.Simulation`.
     """
@@ -80,6 +83,7 @@ class RobotEnv(gymnasium.Env[ObsType, np.ndarray]):
         reward_weights: Mapping[str, float] | None = None,
         episode_steps: int | None = None,
         terminate_on_success: bool = False,
+        randomize: Mapping[str, Any] | None = None,
         render_mode: str | None = None,
         **simulation: Any,
     ) -> None:
@@ -104,10 +108,11 @@ class RobotEnv(gymnasium.Env[ObsType, np.ndarray]):
         self.workspace: Workspace = resolve(workspaces[workspace])()
         self.workspace.build(self.simulation)
         self.robot = Robot(self.simulation, description, (-description.distance, 0.0, 0.0))
-        self.bodies = self.task.build(self.simulation)
+        self.bodies = self._built = self.task.build(self.simulation)
         self.action_mode = mode_class(self.robot, self.workspace, gripper=self.task.uses_gripper)
         self.start_width = description.hand.max_width if self.task.uses_gripper else 0.0
         self.camera = Camera(self.simulation, self.task.success_distance) if render_mode else None
+        self._randomization = Randomization(self, randomize or {})
         self._begin_episode(np.random.default_rng(0))
         self.action_space = spaces.Box(-1.0, 1.0, (self.action_mode.size,), np.float32)
         self.observation_space = _space_like(self.observation.of(self.now))
@@ -120,7 +125,7 @@ class RobotEnv(gymnasium.Env[ObsType, np.ndarray]):
         """Start an episode; with the same seed it is the same episode, whatever happened before."""
         super().reset(seed=seed)
         self._begin_episode(self.np_random)
-        return self.observation.of(self.now), {"is_success": bool(self._success[0])}
+        return self.observation.of(self.now), {"is_success": bool(self._success[0]), **self._drawn}
 
     def step(self, action: np.ndarray) -> tuple[ObsType, float, bool, bool, dict[str, Any]]:
         """Apply an action for one control period."""
@@ -141,6 +146,7 @@ class RobotEnv(gymnasium.Env[ObsType, np.ndarray]):
             info["success_once"] = self._first_success is not None
             info["success_at_end"] = success
             info["first_success_step"] = self._first_success
+            info |= self._drawn
         if self.render_mode == "human":
             self.render()
         return self.observation.of(self.now), float(computed.rewards[0]), terminated, truncated, info
@@ -213,12 +219,15 @@ class RobotEnv(gymnasium.Env[ObsType, np.ndarray]):
         self._began_with = rng.bit_generator.state
         layout = self.task.draw(rng)
         self.goal = layout.goal.astype(np.float32)
+        self.bodies = self._built  # randomised sizes put others in their places
         self.robot.reset(self.start_width)
         self.simulation.forget_contacts()
         for body, pose in zip(self.bodies.objects, layout.objects, strict=True):
             self.simulation.place(body, *pose)
         for mechanism, (pose, opening) in zip(self.bodies.mechanisms, layout.mechanisms, strict=True):
             self.simulation.place_mechanism(mechanism, pose, opening)
+        drawn = self._randomization.begin(rng)
+        self._drawn = {"randomization": drawn} if drawn else {}
         self.robot.hold(self.start_width)
         self.simulation.detect_collisions()
         self._actions: list[np.ndarray] = []

@@ -96,6 +96,7 @@ class Robot:
         # A motor removes this share of its error in a substep: an error of `max_step` is met at the velocity limit.
         self._gains = [1 / simulation.substeps] * len(self._motors)
         self._set_dynamics()
+        self.set_strength(1.0)
         self.joint_targets = self.rest_pose
         self.ee_target: Floats = (0.0, 0.0, 0.0)
         self.ee_target_quaternion: Floats = description.ee_quaternion
@@ -123,7 +124,7 @@ class Robot:
         self._closed = gripper.closed if gripper else ()
         self._travel = [far - near for far, near in zip(gripper.open, gripper.closed, strict=True)] if gripper else []
         """How far each joint of the gripper moves from closed to open."""
-        self._forces = [*self.description.forces, *[gripper.force if gripper else 0.0] * len(self.gripper_joints)]
+        self._full_forces = [*self.description.forces, *[gripper.force if gripper else 0.0] * len(self.gripper_joints)]
 
     def _set_order(self, movable: list[int]) -> None:
         """Choose the order in which joints are read: motors first; Jacobians have the order of the URDF."""
@@ -146,6 +147,10 @@ class Robot:
                 p.changeDynamics(
                     self.body, finger, lateralFriction=gripper.friction, spinningFriction=0.001, physicsClientId=client
                 )
+
+    def set_strength(self, share: float) -> None:
+        """Let every motor have this share of its largest force."""
+        self._forces = [share * force for force in self._full_forces]
 
     # -------------------------------------------------------------------------------------------- episodes
 
