@@ -241,9 +241,9 @@ class MotorStrength(Quantity):
 
 
 class JointDamping(Quantity):
-    """Damping of the arm's joints in newton metre seconds per radian."""
+    """Damping of the arm's joints in newton metre seconds per radian; it tells where motors are weak."""
 
-    limits = (0.0, 5.0)
+    limits = (0.0, 1.0)  # the engine takes it from the last velocity: at 3, the last joints of a Panda begin to swing
 
     def apply(self, values: np.ndarray) -> None:
         """Set the damping of all joints of the arm."""
