@@ -11,7 +11,7 @@ from typing import Any
 from armature.combos import Combo, implemented_combos
 from armature.config import GENERAL_ENV, NAMESPACE, Config
 from armature.errors import ConfigError, PluginError, closest
-from armature.registry import ADDRESS, resolve, robot_actions, robots, tasks, workspaces
+from armature.registry import ADDRESS, quantities, resolve, robot_actions, robots, tasks, workspaces
 
 _NAMED = {"robot": robots, "robot_action": robot_actions, "task_type": tasks}
 _SCENE_CHECK = "armature.envs.scenery:check"
@@ -95,6 +95,8 @@ def _check_environment(config: Config) -> None:
             _ = table[getattr(config, name)]  # explains an unknown name
     if "workspace" not in config.idle_keys:
         workspaces.find(config.workspace)
+    for name, sampler in config.randomize.items():
+        resolve(quantities[name]).read(name, sampler)
     task = task_class(config)
     if hasattr(task, "check"):
         task.check(config.task_kwargs, config.reward_weights)

@@ -33,7 +33,7 @@ GENERAL_ENV = "armature/RobotEnv-v1"
 
 ROBOT_KEYS = (
     *("robot", "robot_action", "gripper_action", "workspace", "task_type", "task_kwargs"),
-    *("task_objects", "distractors", "clutter"),
+    *("task_objects", "distractors", "clutter", "randomize"),
     *("observation", "reward", "reward_weights", "terminate_on_success"),
 )
 """Keys that describe environments of the namespace."""
@@ -155,6 +155,8 @@ class Config(Strict):
     """Length of an episode in control steps; null takes the task's."""
     terminate_on_success: bool = key(False, "environment")
     """Whether an episode ends at its first success."""
+    randomize: JsonObject = key({}, "environment")
+    """What is drawn for every episode, such as {"object_mass": {"uniform": [0.1, 0.3]}}; see docs/environments.md."""
     env_kwargs: JsonObject = key({}, "environment")
     """Further keyword arguments for the environment's constructor."""
     num_envs: int = key(16, "environment", ge=1, le=1024)

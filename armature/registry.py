@@ -51,6 +51,8 @@ tasks: Table[Any] = Table("task_type")
 """Tasks by name."""
 robot_actions: Table[Any] = Table("robot_action")
 """Action modes by name."""
+quantities: Table[Any] = Table("quantity of randomize")
+"""What the key `randomize` can draw for every episode, by name; a row is a `Quantity` or its address."""
 
 
 ADDRESS = re.compile(r"(.+\.py|[^\W\d][\w.]*):[^\W\d]\w*(\.[^\W\d]\w*)*", re.DOTALL)

@@ -49,15 +49,12 @@ class Camera:
         image = p.getCameraImage(
             self.width,
             self.height,
-            self._view,
+            self.simulation.look.view(self._view),
             self._projection,
-            lightDirection=(0.6, -0.8, 1.6),
-            lightAmbientCoeff=0.62,
-            lightDiffuseCoeff=0.45,
-            lightSpecularCoeff=0.05,
             shadow=1,
             renderer=p.ER_TINY_RENDERER,
             physicsClientId=self.simulation.client,
+            **self.simulation.look.light(),
         )
         return np.asarray(image[2], dtype=np.uint8).reshape(self.height, self.width, 4)[..., :3]
 

@@ -13,6 +13,7 @@ from armature.envs.actions.base import ActionMode
 from armature.envs.bodies import ObjectState
 from armature.envs.camera import Camera
 from armature.envs.observations import GOAL_PARTS, Observation, Snapshot
+from armature.envs.randomization import Randomization
 from armature.envs.rewards import Reward
 from armature.envs.robots.base import Robot
 from armature.envs.robots.description import RobotDescription
@@ -45,7 +46,8 @@ class RobotEnv(gymnasium.Env[ObsType, np.ndarray]):
 
     ## Episode end
     Truncated after `episode_steps`; terminated on success only if `terminate_on_success`. `info["is_success"]`
-    stands at every step; the last one also has `success_once`, `success_at_end` and `first_success_step`.
+    stands at every step; the last one also has `success_once`, `success_at_end` and `first_success_step`. What
+    `randomize` has drawn is in `info["randomization"]` at the reset and at the last step.
 
     Args:
         robot: name of a robot.
@@ -65,6 +67,7 @@ class RobotEnv(gymnasium.Env[ObsType, np.ndarray]):
         episode_steps: length of an episode in control steps; None takes the task's. (The config's key is
             `max_episode_steps`, a name that `gymnasium.make` keeps for itself.)
         terminate_on_success: end an episode at its first success.
+        randomize: what differs from episode to episode: samplers by quantity (`armature.envs.randomization`).
         render_mode: None, `rgb_array`, or `human` for PyBullet's window in real time.
         simulation: settings of `armature.envs.simulation.Simulation`.
     """
@@ -89,6 +92,7 @@ class RobotEnv(gymnasium.Env[ObsType, np.ndarray]):
         reward_weights: Mapping[str, float] | None = None,
         episode_steps: int | None = None,
         terminate_on_success: bool = False,
+        randomize: Mapping[str, Any] | None = None,
         render_mode: str | None = None,
         **simulation: Any,
     ) -> None:
@@ -118,7 +122,7 @@ class RobotEnv(gymnasium.Env[ObsType, np.ndarray]):
         base = np.array(self.workspace.robot_offset) - (description.distance, 0, 0)
         self.robot = Robot(self.simulation, description, base)
         self.task.surroundings = self.workspace.area
-        self.bodies = self.task.build(self.simulation)
+        self.bodies = self._built = self.task.build(self.simulation)
         self.scenery = Scenery(self.simulation, scene, self.workspace.area)
         if gripper_action == "auto":
             gripper_action = "width" if self.task.uses_gripper else "blocked"
@@ -127,6 +131,7 @@ class RobotEnv(gymnasium.Env[ObsType, np.ndarray]):
         self.camera = (
             Camera(self.simulation, self.workspace.camera, self.task.success_distance) if render_mode else None
         )
+        self._randomization = Randomization(self, randomize or {})
         self._begin_episode(np.random.default_rng(0))
         self.action_space = spaces.Box(-1.0, 1.0, (self.action_mode.size,), np.float32)
         self.observation_space = _space_like(self.observation.of(self.now))
@@ -139,7 +144,7 @@ class RobotEnv(gymnasium.Env[ObsType, np.ndarray]):
         """Start an episode; with the same seed it is the same episode, whatever happened before."""
         super().reset(seed=seed)
         self._begin_episode(self.np_random)
-        return self.observation.of(self.now), {"is_success": bool(self._success[0])}
+        return self.observation.of(self.now), {"is_success": bool(self._success[0]), **self._drawn}
 
     def step(self, action: np.ndarray) -> tuple[ObsType, float, bool, bool, dict[str, Any]]:
         """Apply an action for one control period."""
@@ -155,6 +160,7 @@ class RobotEnv(gymnasium.Env[ObsType, np.ndarray]):
             info["success_once"] = self._first_success is not None
             info["success_at_end"] = success
             info["first_success_step"] = self._first_success
+            info |= self._drawn
         if self.render_mode == "human":
             self.render()
         return self.observation.of(self.now), reward, terminated, truncated, info
@@ -227,6 +233,7 @@ class RobotEnv(gymnasium.Env[ObsType, np.ndarray]):
         self._began_with = rng.bit_generator.state
         layout = self.task.draw(rng)
         self.goal = layout.goal.astype(np.float32)
+        self.bodies = self._built  # randomised sizes put others in their places
         self.robot.reset(self.start_width)
         self.simulation.forget_contacts()
         for body, pose in zip(self.bodies.objects, layout.objects, strict=True):
@@ -234,6 +241,8 @@ class RobotEnv(gymnasium.Env[ObsType, np.ndarray]):
         for mechanism, (pose, opening) in zip(self.bodies.mechanisms, layout.mechanisms, strict=True):
             self.simulation.place_mechanism(mechanism, pose, opening)
         self.scenery.place(rng, self.bodies, layout.clear)
+        drawn = self._randomization.begin(rng)
+        self._drawn = {"randomization": drawn} if drawn else {}
         self.robot.hold(self.start_width)
         self.simulation.detect_collisions()
         self._actions: list[np.ndarray] = []

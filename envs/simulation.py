@@ -10,12 +10,14 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from armature.envs.bodies import UPRIGHT, Mechanism, MechanismState, Pose, Vector
 from armature.envs.engine import p, pybullet_data
+from armature.envs.look import Look
 from armature.errors import ArmatureError, ConfigError
 
 PARKING_Z = -10.0
@@ -56,10 +58,12 @@ class Simulation:
         """Called before every substep with the seconds since the episode began: they place what moves on its own."""
         self.time = 0.0
         self.client = p.connect(p.GUI if gui else p.DIRECT)
+        self.look = Look()
+        """What cameras go by; randomisation changes it."""
         self._loose: list[int] = []
         """Bodies that are moved out of the way while a reset empties the contact cache."""
         p.setAdditionalSearchPath(pybullet_data.getDataPath(), physicsClientId=self.client)
-        p.setGravity(0, 0, -9.81, physicsClientId=self.client)
+        self.set_gravity(9.81)
         p.setPhysicsEngineParameter(
             fixedTimeStep=time_step,
             numSolverIterations=solver_iterations,
@@ -189,6 +193,32 @@ class Simulation:
             )
         return Mechanism(body, joints[joint], links[handle], resistance, returns_to)
 
+    def add_scaled(self, body: int, factor: float) -> int:
+        """Add a copy of a loose body that is larger by a factor and has the same mass and surface; return its id.
+
+        It looks like its collision shape. Raises `ArmatureError` for a body of several shapes.
+        """
+        client = self.client
+        shapes = p.getCollisionShapeData(body, -1, physicsClientId=client)
+        if len(shapes) != 1:
+            raise ArmatureError(f"an object of {len(shapes)} shapes cannot be had in other sizes; one of a single can.")
+        form = _scaled_form(shapes[0], factor)
+        shape, visual = p.createCollisionShape(**form.solid, physicsClientId=client), -1
+        if self.visuals and (seen := p.getVisualShapeData(body, physicsClientId=client)):
+            visual = p.createVisualShape(**form.seen, rgbaColor=seen[0][7], physicsClientId=client)
+        mass, friction, *_, bounce, rolling, spinning = p.getDynamicsInfo(body, -1, physicsClientId=client)[:8]
+        copy = p.createMultiBody(mass, shape, visual, (0, 0, PARKING_Z), physicsClientId=client)
+        self.set_dynamics(
+            copy,
+            lateralFriction=friction,
+            restitution=bounce,
+            rollingFriction=rolling,
+            spinningFriction=spinning,
+            activationState=p.ACTIVATION_STATE_DISABLE_SLEEPING,
+        )
+        self._loose.append(copy)
+        return copy
+
     def add_marker(self, radius: float, color: Vector) -> int:
         """Add a sphere that is seen but never touched; return its id."""
         visual = p.createVisualShape(p.GEOM_SPHERE, radius=radius, rgbaColor=color, physicsClientId=self.client)
@@ -200,6 +230,28 @@ class Simulation:
         """Put a body somewhere, at rest."""
         p.resetBasePositionAndOrientation(body, position, quaternion, physicsClientId=self.client)
         p.resetBaseVelocity(body, (0, 0, 0), (0, 0, 0), physicsClientId=self.client)
+
+    def park(self, body: int) -> None:
+        """Put a loose body where it touches nothing."""
+        self.place(body, (self._loose.index(body), 0, PARKING_Z))
+
+    def lowest(self, body: int) -> float:
+        """Return the height in metres of the lowest point of a body's base."""
+        return p.getAABB(body, -1, physicsClientId=self.client)[0][2]
+
+    def set_dynamics(self, body: int, link: int = -1, **values: float) -> None:
+        """Set values of a link's dynamics by PyBullet's names (SI units)."""
+        p.changeDynamics(body, link, physicsClientId=self.client, **values)
+
+    def set_gravity(self, downward: float) -> None:
+        """Set the downward acceleration in metres per second squared."""
+        p.setGravity(0, 0, -downward, physicsClientId=self.client)
+
+    def paint(self, body: int, color: Vector) -> None:
+        """Give all of a body one colour: red, green, blue in [0, 1]; without visuals there is nothing to paint."""
+        if self.visuals:
+            for link in range(-1, p.getNumJoints(body, physicsClientId=self.client)):
+                p.changeVisualShape(body, link, rgbaColor=(*color, 1), physicsClientId=self.client)
 
     def place_mechanism(self, mechanism: Mechanism, pose: Pose, opening: float) -> None:
         """Put a mechanism somewhere, its joint at `opening` (metres or radians), at rest."""
@@ -249,8 +301,8 @@ class Simulation:
         Bullet warm-start the solver.
         """
         self.time = 0.0
-        for index, body in enumerate(self._loose):
-            self.place(body, (index, 0, PARKING_Z))
+        for body in self._loose:
+            self.park(body)
         self.detect_collisions()
 
     def detect_collisions(self) -> None:
@@ -262,6 +314,32 @@ class Simulation:
         if self.client >= 0 and p.isConnected(self.client):
             p.disconnect(self.client)
         self.client = -1
+
+
+class _Form(NamedTuple):
+    """A shape as arguments of `createCollisionShape` and `createVisualShape`, which differ in names."""
+
+    solid: dict[str, Any]
+    seen: dict[str, Any]
+
+
+def _scaled_form(shape: Sequence[Any], factor: float) -> _Form:
+    """Return a shape of `getCollisionShapeData`, whose place is relative to the centre of mass, in another size."""
+    _, _, kind, size, file, position, quaternion = shape
+    x, y, z = (factor * edge for edge in size)
+    offset = [factor * place for place in position]
+    common: dict[str, Any] = {"shapeType": kind}
+    if kind == p.GEOM_BOX:
+        common["halfExtents"] = (x / 2, y / 2, z / 2)
+    elif kind == p.GEOM_MESH:
+        common |= {"fileName": file.decode(), "meshScale": (x, y, z)}
+    else:  # a sphere has its radius thrice, cylinders and capsules have height and radius
+        common["radius"] = y
+    solid = {**common, "collisionFramePosition": offset, "collisionFrameOrientation": quaternion}
+    seen = {**common, "visualFramePosition": offset, "visualFrameOrientation": quaternion}
+    if kind in (p.GEOM_CYLINDER, p.GEOM_CAPSULE):
+        solid["height"] = seen["length"] = x
+    return _Form(solid, seen)
 
 
 def check_display() -> None:

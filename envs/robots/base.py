@@ -102,6 +102,7 @@ class Robot:
         # A motor removes this share of its error in a substep: an error of `max_step` is met at the velocity limit.
         self._gains = [1 / simulation.substeps] * len(self._motors)
         self._set_dynamics(links)
+        self.set_strength(1.0)
         self.joint_targets = self.rest_pose
         self.ee_target: Floats = (0.0, 0.0, 0.0)
         self.ee_target_quaternion: Floats = description.ee_quaternion
@@ -132,7 +133,7 @@ class Robot:
         self._travel = [far - near for far, near in zip(gripper.open, gripper.closed, strict=True)] if gripper else []
         """How far each joint of the gripper moves from closed to open."""
         strengths = [0.0 if name in gripper.passive else gripper.force for name in gripper.joints] if gripper else []
-        self._forces = [*self.description.forces, *strengths]
+        self._full_forces = [*self.description.forces, *strengths]
         for leader, follower in gripper.gears if gripper else ():
             self._couple(joints[leader], joints[follower])
 
@@ -188,6 +189,10 @@ class Robot:
                 p.changeDynamics(
                     self.body, finger, lateralFriction=gripper.friction, spinningFriction=0.001, physicsClientId=client
                 )
+
+    def set_strength(self, share: float) -> None:
+        """Let every motor have this share of its largest force."""
+        self._forces = [share * force for force in self._full_forces]
 
     # -------------------------------------------------------------------------------------------- episodes
 
