@@ -24,7 +24,7 @@ from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback
 
-from armature.errors import ArmatureError, PluginError, UnknownNameError
+from armature.errors import DivergedError, PluginError, UnknownNameError
 from armature.trainers.buffer import Batch
 from armature.trainers.optimizer import Optimizer, Saved, saved_attributes
 from armature.trainers.reward_signals import RewardSignals
@@ -172,7 +172,7 @@ class Trainer(BaseAlgorithm):
 
         Raises:
             PluginError: something else than numbers by name was returned.
-            ArmatureError: a number is not finite.
+            DivergedError: a number is not finite.
         """
         said = dict(self._numbers(self.optimizer, self.optimizer.update(batch, len(batch["reward"]))))
         for _, signal in self.reward_signals.items():
@@ -195,10 +195,7 @@ class Trainer(BaseAlgorithm):
             except (TypeError, ValueError) as error:
                 raise PluginError(f"{who} returned {value!r} for {name!r}; it must return a number.") from error
             if not np.isfinite(numbers[name]):
-                raise ArmatureError(
-                    f"{who} returned {numbers[name]} for {name!r} at step {self.num_timesteps:,}: the training has "
-                    "diverged. Checkpoints are sound up to here; lower the learning rate, or normalise observations."
-                )
+                raise DivergedError(f"{who} returned {numbers[name]} for {name!r}", self.num_timesteps)
         return numbers
 
     # ------------------------------------------------------------------------------------------ learning
