@@ -21,7 +21,6 @@ import hashlib
 import io
 import json
 import logging
-import os
 import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -44,6 +43,7 @@ from stable_baselines3.common.vec_env import (
 )
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvObs, VecEnvStepReturn
 
+from armature.checkpoints import replacing
 from armature.config import ROBOT_KEYS, Config
 from armature.errors import ConfigError, RunError
 from armature.nested import at, each, named
@@ -152,24 +152,13 @@ def save_demonstrations(
     }
     arrays = {name: np.array([step[name] for step in steps], like.dtype) for name, like in layout.items()}
     arrays["header"] = np.frombuffer(json.dumps(header, allow_nan=False).encode(), np.uint8)
-    _write(path, arrays)
+    with replacing(path) as file:
+        np.savez(file, **{quote(name, safe=""): array for name, array in arrays.items()})  # type: ignore[arg-type]
     return len(kept)
 
 
 def _reports_success(episodes: Sequence[Sequence[Transition]]) -> bool:
     return any(step["success"] is not None for episode in episodes for step in episode)
-
-
-def _write(path: Path, arrays: Arrays) -> None:
-    draft = path.with_name(f".new.{path.name}.{os.getpid()}")
-    try:
-        with draft.open("wb") as file:
-            np.savez(file, **{quote(name, safe=""): array for name, array in arrays.items()})  # type: ignore[arg-type]
-            file.flush()
-            os.fsync(file.fileno())
-        draft.replace(path)
-    finally:
-        draft.unlink(missing_ok=True)
 
 
 def _layout(observation_space: spaces.Space[Any], action_space: spaces.Space[Any], rows: int) -> Arrays:
