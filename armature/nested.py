@@ -1,9 +1,4 @@
-"""Observations are an array or a dict of arrays; what is done to one is done to the other here.
-
-    each(torch.as_tensor, observations)
-    at(observations, 3)
-    named("observation", observations)
-"""
+"""Observations are an array or a dict of arrays: the same done to either."""
 
 from __future__ import annotations
 

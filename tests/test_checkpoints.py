@@ -209,12 +209,17 @@ def test_checkpoints_of_a_future_that_did_not_happen_go(tmp_path):
 
 def test_a_file_is_the_old_one_until_the_new_one_is_whole(tmp_path):
     path = tmp_path / "demos.npz"
+
+    def interrupted():
+        with replacing(path) as file:
+            file.write(b"second")
+            raise KeyboardInterrupt
+
     with replacing(path) as file:
         file.write(b"first")
         assert not path.exists()
-    with pytest.raises(KeyboardInterrupt), replacing(path) as file:
-        file.write(b"second")
-        raise KeyboardInterrupt
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
     assert path.read_bytes() == b"first"
     assert list(tmp_path.iterdir()) == [path]
 

@@ -295,7 +295,7 @@ class Trainer(BaseAlgorithm):
         following = self._seen()
         for index in np.flatnonzero(dones):
             last = self._terminal(infos[index]["terminal_observation"])
-            following = each(partial(_with_row, index), following, last)
+            following = each(partial(_with_row, int(index)), following, last)
         return following
 
     def _terminal(self, observation: Observations) -> Observations:
