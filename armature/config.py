@@ -30,7 +30,7 @@ GENERAL_ENV = "armature/RobotEnv-v1"
 """The id that takes every robot key; others of the namespace fix `robot` and `task_type`."""
 
 ROBOT_KEYS = (
-    *("robot", "robot_action", "workspace", "task_type", "task_kwargs"),
+    *("robot", "robot_action", "gripper_action", "workspace", "task_type", "task_kwargs"),
     *("observation", "reward", "reward_weights", "terminate_on_success"),
 )
 """Keys that describe environments of the namespace."""
@@ -134,6 +134,8 @@ class Config(_Strict):
     """Name of the robot."""
     robot_action: Text = key("ee_delta", "environment")
     """What an action means to the robot, such as ee_delta (steps of the end effector) or joint_delta."""
+    gripper_action: Literal["auto", "width", "open_close", "blocked"] = key("auto", "environment")
+    """What an action's last number does: steps of the opening, open or close, or there is none; auto asks the task."""
     workspace: Text = key("table", "environment")
     """Name of the place where the robot stands."""
     task_type: Text = key("reach", "environment")

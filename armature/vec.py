@@ -132,6 +132,7 @@ def _robot_arguments(config: Config) -> dict[str, Any]:
     return {
         "robot": config.robot,
         "robot_action": config.robot_action,
+        "gripper_action": config.gripper_action,
         "workspace": config.workspace,
         "task": config.task_type,
         "task_kwargs": config.task_kwargs,

@@ -11,16 +11,25 @@ import gymnasium
 from armature.config import GENERAL_ENV, NAMESPACE
 from armature.registry import robot_actions, robots, tasks, workspaces
 
-robots.update(panda="armature.envs.robots.panda:PANDA")
+robots.update(
+    panda="armature.envs.robots.panda:PANDA",
+    kuka="armature.envs.robots.kuka:KUKA",
+    xarm6="armature.envs.robots.xarm6:XARM6",
+)
 workspaces.update(table="armature.envs.workspaces.table:Table")
 tasks.update(
     reach="armature.envs.tasks.reach:Reach",
     push="armature.envs.tasks.push:Push",
     pick_and_place="armature.envs.tasks.pick_and_place:PickAndPlace",
+    press="armature.envs.tasks.press:Press",
+    switch="armature.envs.tasks.switch:Switch",
+    turn="armature.envs.tasks.turn:Turn",
+    open_drawer="armature.envs.tasks.open_drawer:OpenDrawer",
 )
 robot_actions.update(
-    ee_delta="armature.envs.actions:EndEffectorDelta",
-    joint_delta="armature.envs.actions:JointDelta",
+    ee_delta="armature.envs.actions.end_effector:EndEffectorDelta",
+    ee_delta_pose="armature.envs.actions.end_effector:EndEffectorDeltaPose",
+    joint_delta="armature.envs.actions.joints:JointDelta",
 )
 
 
