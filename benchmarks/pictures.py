@@ -53,7 +53,7 @@ def watched(robot: str, **camera: Any) -> tuple[Any, Callable[[], Any]]:
 def filmed(robot: str, size: int) -> tuple[Any, Callable[[], Any]]:
     """Return an environment that people watch, with full meshes and shadows, and what takes its pictures."""
     env = make(robot=robot, render_mode="rgb_array")
-    env.camera = type(env.camera)(env.simulation, env.camera.marker, size, size)
+    env.camera = type(env.camera)(env.simulation, env.workspace.camera, env.camera.marker, size, size)
     return env, env.render
 
 

@@ -11,6 +11,7 @@ import numpy as np
 from armature.envs.bodies import Vector
 from armature.envs.engine import p
 from armature.envs.simulation import PARKING_Z, Simulation
+from armature.envs.workspaces.base import ViewConfig
 
 WAITING, REACHED = (0.95, 0.75, 0.1, 0.8), (0.2, 0.8, 0.3, 0.8)
 """Colours of the goal before and on success."""
@@ -18,35 +19,22 @@ NEAR, FAR = 0.02, 6.0
 """Metres between which a camera sees anything."""
 
 
-class View(NamedTuple):
-    """Where a camera stands and what it sees: on a sphere around its target, looking at it."""
+def view_matrix(view: ViewConfig, origin: Vector = (0.0, 0.0, 0.0), turn: np.ndarray | None = None) -> list[float]:
+    """Return OpenGL's view matrix of a view in a frame at `origin` that is turned by a rotation matrix (3, 3)."""
+    (sin_yaw, cos_yaw), (sin, cos) = ((math.sin(angle), math.cos(angle)) for angle in (view.yaw, view.pitch))
+    backward = np.array([sin_yaw * cos, -cos_yaw * cos, -sin])
+    up = np.array([sin_yaw * sin, -cos_yaw * sin, cos])
+    rotation = np.eye(3) if turn is None else turn
+    target = np.array(origin) + rotation @ np.array(view.target)
+    eye = target + view.distance * rotation @ backward
+    matrix: list[float] = p.computeViewMatrix(eye.tolist(), target.tolist(), (rotation @ up).tolist())
+    return matrix
 
-    target: tuple[float, float, float]
-    """Metres."""
-    distance: float
-    """Metres from the target."""
-    yaw: float
-    """Radians around the vertical: at 0 the camera stands on the -y side, at pi/2 on the +x side."""
-    pitch: float
-    """Radians: negative above the target, -pi/2 right over it."""
-    fov: float
-    """Vertical field of view in radians."""
 
-    def matrix(self, origin: Vector = (0.0, 0.0, 0.0), turn: np.ndarray | None = None) -> list[float]:
-        """Return OpenGL's view matrix, in a frame at `origin` that is turned by a rotation matrix (3, 3)."""
-        (sin_yaw, cos_yaw), (sin, cos) = ((math.sin(angle), math.cos(angle)) for angle in (self.yaw, self.pitch))
-        backward = np.array([sin_yaw * cos, -cos_yaw * cos, -sin])
-        up = np.array([sin_yaw * sin, -cos_yaw * sin, cos])
-        rotation = np.eye(3) if turn is None else turn
-        target = np.array(origin) + rotation @ np.array(self.target)
-        eye = target + self.distance * rotation @ backward
-        matrix: list[float] = p.computeViewMatrix(eye.tolist(), target.tolist(), (rotation @ up).tolist())
-        return matrix
-
-    def projection(self, width: int, height: int) -> list[float]:
-        """Return OpenGL's projection matrix of pictures of so many pixels."""
-        matrix: list[float] = p.computeProjectionMatrixFOV(math.degrees(self.fov), width / height, NEAR, FAR)
-        return matrix
+def projection_matrix(view: ViewConfig, width: int, height: int) -> list[float]:
+    """Return OpenGL's projection matrix of a view in pictures of so many pixels."""
+    matrix: list[float] = p.computeProjectionMatrixFOV(math.degrees(view.fov), width / height, NEAR, FAR)
+    return matrix
 
 
 class Picture(NamedTuple):
@@ -67,15 +55,12 @@ def shoot(
     _, _, colors, depth, bodies = p.getCameraImage(
         width,
         height,
-        view,
+        simulation.look.view(view),
         projection,
-        lightDirection=(0.6, -0.8, 1.6),
-        lightAmbientCoeff=0.62,
-        lightDiffuseCoeff=0.45,
-        lightSpecularCoeff=0.05,
         shadow=int(shadow),
         renderer=p.ER_TINY_RENDERER,
         physicsClientId=simulation.client,
+        **simulation.look.light(),
     )
     buffer = np.asarray(depth, np.float32).reshape(height, width)
     return Picture(
@@ -112,22 +97,21 @@ class Camera:
 
     Args:
         simulation: the world to look at; its visuals must be loaded.
+        view: where it stands.
         marker: what shows the goal.
         width: pixels.
         height: pixels.
     """
 
-    VIEW = View((-0.2, 0.0, 0.2), 1.4, math.radians(52), math.radians(-22), math.radians(48))
-
-    def __init__(self, simulation: Simulation, marker: Marker, width: int = 480, height: int = 360) -> None:
+    def __init__(
+        self, simulation: Simulation, view: ViewConfig, marker: Marker, width: int = 480, height: int = 360
+    ) -> None:
         self.simulation, self.marker, self.width, self.height = simulation, marker, width, height
-        self._view, self._projection = self.VIEW.matrix(), self.VIEW.projection(width, height)
+        self._view, self._projection = view_matrix(view), projection_matrix(view, width, height)
         self._next_frame = time.monotonic()
         if simulation.gui:
-            target, distance, yaw, pitch, _ = self.VIEW
-            p.resetDebugVisualizerCamera(
-                distance, math.degrees(yaw), math.degrees(pitch), target, physicsClientId=simulation.client
-            )
+            yaw, pitch = math.degrees(view.yaw), math.degrees(view.pitch)
+            p.resetDebugVisualizerCamera(view.distance, yaw, pitch, view.target, physicsClientId=simulation.client)
 
     def show_goal(self, goal: Vector, success: bool) -> None:
         """Move the marker to the goal and colour it by success."""

@@ -8,16 +8,17 @@ from typing import NamedTuple
 
 import numpy as np
 
-from armature.config import CameraConfig
-from armature.envs.camera import WAITING, Marker, Picture, View, shoot
+from armature.cameras import CameraConfig
+from armature.envs.camera import WAITING, Marker, Picture, projection_matrix, shoot, view_matrix
 from armature.envs.engine import p
 from armature.envs.observations import Snapshot
 from armature.envs.robots.base import Robot
 from armature.envs.simulation import Simulation
+from armature.envs.workspaces.base import ViewConfig
 
-OVERVIEW = View((0.0, 0.0, 0.1), 0.9, math.radians(60), math.radians(-35), math.radians(48))
+OVERVIEW = ViewConfig(target=[0.0, 0.0, 0.1], distance=0.9, yaw=1.05, pitch=-0.61, fov=0.84)
 """Where a camera in the world stands, unless its configuration says otherwise."""
-ON_HAND = View((0.0, 0.0, -0.03), 0.18, math.radians(90), math.radians(-40), math.radians(70))
+ON_HAND = ViewConfig(target=[0.0, 0.0, -0.03], distance=0.18, yaw=1.57, pitch=-0.7, fov=1.22)
 """Where a camera on the hand sits."""
 DEPTH = {None: (0.3, 2.0), "ee": (0.0, 0.5)}
 """Metres that stand for 0 and 255 in a picture of depths, by what the camera is attached to."""
@@ -31,6 +32,8 @@ class Scene(NamedTuple):
     things: Callable[[], Sequence[int]]
     """Returns the ids of the objects, then those of the mechanisms."""
     marker: Marker
+    marker_at: Callable[[np.ndarray], np.ndarray]
+    """Returns where the marker of a goal stands, (3,) metres."""
 
 
 class Eye:
@@ -45,11 +48,11 @@ class Eye:
     def __init__(self, config: CameraConfig, scene: Scene, marked: bool) -> None:
         self.config, self.scene, self.marked = config, scene, marked
         base = OVERVIEW if config.attached is None else ON_HAND
-        own = {name: getattr(config, name) for name in View._fields}
-        self.view = base._replace(**{name: value for name, value in own.items() if value is not None})
+        own = config.model_dump(include=set(ViewConfig.model_fields), exclude_none=True)
+        self.view = base.model_copy(update=own)
         self.depth = config.depth_range or DEPTH[config.attached]
-        self._fixed = self.view.matrix()
-        self._projection = self.view.projection(config.width, config.height)
+        self._fixed = view_matrix(self.view)
+        self._projection = projection_matrix(self.view, config.width, config.height)
         self._turned_at_rest = _rotation(scene.robot.description.ee_quaternion)
         self._rays = self._directions()
 
@@ -74,13 +77,13 @@ class Eye:
         if self.config.attached is None:
             return self._fixed
         turn = _rotation(now.robot.ee_quaternion) @ self._turned_at_rest.T
-        return self.view.matrix(now.robot.ee_point, turn)
+        return view_matrix(self.view, now.robot.ee_point, turn)
 
     def _shoot(self, view: list[float], goal: np.ndarray | None) -> Picture:
         if goal is None:
             self.scene.marker.hide()
         else:
-            self.scene.marker.show(goal, WAITING)
+            self.scene.marker.show(self.scene.marker_at(goal), WAITING)
         size = self.config.width, self.config.height
         return shoot(self.scene.simulation, view, self._projection, *size, shadow=False)
 

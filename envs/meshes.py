@@ -42,7 +42,8 @@ def _simplify(link: ElementTree.Element) -> None:
     for visual in visuals:
         link.remove(visual)
     for number, collision in enumerate(collisions):
-        visual = ElementTree.SubElement(link, "visual", name=f"visual{number}")
+        # Bullet knows the materials of an SDF by the names of visuals, whatever their links.
+        visual = ElementTree.SubElement(link, "visual", name=f"{link.get('name')}_visual{number}")
         places = [collision.find(tag) for tag in ("origin", "pose", "geometry")]  # URDF has origins, SDF poses
         visual.extend(copy.deepcopy(item) for item in (*places, material) if item is not None)
 

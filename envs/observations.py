@@ -8,7 +8,9 @@ Each number is divided by the scale of its part, a typical magnitude, so that a 
 | `joint_velocities` | one a joint | 1 rad/s | their velocities |
 | `ee_position` | 3 | 0.25 m | end effector |
 | `ee_velocity` | 3 | 1 m/s | its velocity |
-| `lag` | 3, or one a joint | 0.05 m or rad | from where the arm is to where it was last told to go |
+| `ee_rotation` | 6 | 1 | first two columns of the end effector's rotation matrix |
+| `ee_spin` | 3 | 2 rad/s | its angular velocity |
+| `lag` | as the action mode has it | 0.05 m or rad | from where the arm is to where it was last told to go |
 | `gripper_width` | 1 | 0.1 m | opening of the gripper |
 | `grasped` | 1 | 1 | 1 while all fingers touch the first object, else 0 |
 | `touch` | one a finger | 1 | 1 while it touches the first object, else 0; an arm without has one number |
@@ -17,6 +19,12 @@ Each number is divided by the scale of its part, a typical magnitude, so that a 
 | `object_velocity` | 3 an object | 1 m/s | linear velocity |
 | `object_spin` | 3 an object | 10 rad/s | angular velocity |
 | `ee_to_object` | 3 an object | 0.2 m | from the end effector to the object |
+| `mechanism_opening` | 1 a mechanism | 0.1 m or rad | position of its joint |
+| `mechanism_speed` | 1 a mechanism | 1 m/s or rad/s | speed of its joint |
+| `handle_position` | 3 a mechanism | 0.25 m | where it is pushed or pulled |
+| `handle_motion` | 3 a mechanism | 1 | unit vector: which way the handle goes as the joint opens |
+| `ee_to_handle` | 3 a mechanism | 0.2 m | from the end effector to the handle |
+| `distractor_position` | 3 an observed distractor | 0.25 m | |
 | `previous_action` | one an action | 1 | the last action |
 | `goal` | 3 | 0.25 m | the desired goal |
 | `to_goal` | 3 | 0.2 m | from the achieved goal to the desired goal |
@@ -35,7 +43,6 @@ from itertools import chain
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-from pydantic import ValidationError
 
 from armature import schema
 from armature.config import ObservationConfig
@@ -56,6 +63,8 @@ class Snapshot:
     robot: RobotState
     objects: list[ObjectState]
     mechanisms: list[MechanismState]
+    distractors: list[np.ndarray]
+    """Positions (3,) of the observed ones, in metres."""
     lag: np.ndarray
     """What is still to come of earlier actions; its meaning is the action mode's."""
     grasped: bool
@@ -106,6 +115,8 @@ PARTS.update(
     joint_velocities=Part(lambda now: [joint[1] for joint in now.robot.joints]),
     ee_position=Part(lambda now: now.robot.ee_point, 0.25),
     ee_velocity=Part(lambda now: now.robot.motion[0]),
+    ee_rotation=Part(lambda now: rotation_columns(now.robot.ee_quaternion)),
+    ee_spin=Part(lambda now: now.robot.motion[1], 2.0),
     lag=Part(lambda now: now.lag.tolist(), 0.05),
     gripper_width=Part(lambda now: (now.robot.gripper_width,), 0.1),
     grasped=Part(lambda now: (float(now.grasped),)),
@@ -115,6 +126,12 @@ PARTS.update(
     object_velocity=Part(lambda now: _joined([body.motion[0] for body in now.objects])),
     object_spin=Part(lambda now: _joined([body.motion[1] for body in now.objects]), 10.0),
     ee_to_object=Part(_ee_to_objects, 0.2),
+    mechanism_opening=Part(lambda now: [mechanism.opening for mechanism in now.mechanisms], 0.1),
+    mechanism_speed=Part(lambda now: [mechanism.speed for mechanism in now.mechanisms]),
+    handle_position=Part(lambda now: _joined([mechanism.handle.tolist() for mechanism in now.mechanisms]), 0.25),
+    handle_motion=Part(lambda now: _joined([mechanism.motion.tolist() for mechanism in now.mechanisms])),
+    ee_to_handle=Part(lambda now: _joined([m.handle - now.robot.ee_position for m in now.mechanisms]), 0.2),
+    distractor_position=Part(lambda now: _joined(now.distractors), 0.25),
     previous_action=Part(lambda now: now.previous_action.tolist()),
     goal=Part(lambda now: now.goal.tolist(), 0.25),
     to_goal=Part(lambda now: (now.goal - now.achieved_goal).tolist(), 0.2),
@@ -132,22 +149,27 @@ def selection(
     if form not in ("flat", "goal"):
         raise ConfigError(f"observation.form is {form!r}; allowed: 'flat', 'goal'.")
     values = {"form": form, "cameras": [*cameras], "noise": noise or {}, "latency": latency or {}}
-    try:
-        return ObservationConfig.model_validate({**values, "parts": parts if parts is None else [*parts]})
-    except ValidationError as error:
-        raise ConfigError(f"observation: {schema.explain(ObservationConfig, error, {})}") from None
+    return schema.parse(ObservationConfig, {**values, "parts": parts if parts is None else [*parts]})
 
 
-def selected_parts(wanted: ObservationConfig, own: Sequence[str]) -> tuple[str, ...]:
+def selected_parts(
+    wanted: ObservationConfig, own: Sequence[str], distractors: Sequence[Mapping[str, Any]] = ()
+) -> tuple[str, ...]:
     """Return the parts that an observation is to have, without loading a simulator.
 
     Raises `ConfigError` for names that do not exist and for what cannot go together.
 
     Args:
         wanted: what the config says; its form is flat or goal.
-        own: the task's parts, taken where the config names none.
+        own: the parts of task and action mode, taken where the config names none.
+        distractors: what the config says of them; the positions of those that are observed are taken, too.
     """
-    parts = (*own, *(GOAL_PARTS if wanted.form == "flat" else ())) if wanted.parts is None else tuple(wanted.parts)
+    if wanted.parts is None:
+        seen = ("distractor_position",) if any(body.get("observed") for body in distractors) else ()
+        goal = GOAL_PARTS if wanted.form == "flat" else ()
+        parts = tuple(dict.fromkeys((*own, *seen, *goal)))  # each once
+    else:
+        parts = tuple(wanted.parts)
     for part in parts:
         _ = PARTS[part]  # explains an unknown name
     if wanted.form == "goal" and (late := [part for part in parts if part in GOAL_PARTS]):
