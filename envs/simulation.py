@@ -115,7 +115,7 @@ class Simulation:
             p.changeDynamics(
                 body,
                 link,
-                lateralFriction=0.3,
+                lateralFriction=0.1,
                 activationState=p.ACTIVATION_STATE_DISABLE_SLEEPING,
                 physicsClientId=self.client,
             )

@@ -60,6 +60,8 @@ class MechanismTask(Task):
     """Metres to the expert's next waypoint at most."""
     ABOVE: ClassVar[float] = 0.07
     """Metres above the handle at which the expert travels."""
+    CLEAR: ClassVar[float] = 0.04
+    """Metres below that height at which it does not go sideways at all."""
 
     parts = (
         "ee_position",
@@ -133,18 +135,20 @@ class MechanismTask(Task):
         above = handle[2] + self.ABOVE
         if self.returns_to is None and np.linalg.norm(now.goal - handle) < self.success_distance / 2:
             return np.array([*ee[:2], above])
-        ahead = self.ahead(handle[None], now.goal[None], now.mechanisms[0].motion[None])[0]
+        motion = now.mechanisms[0].motion
+        ahead = self.ahead(handle[None], now.goal[None], motion[None])[0]
         behind = -float((ee - handle) @ ahead)
         beside = float(np.linalg.norm(ee - handle + behind * ahead))
         if 0 < behind < contact + self.GAP + 0.02 and beside < self.LANE:
             # Go on from wherever the fingers touch, first of all into the middle of the lane.
-            left = float((now.goal - handle) @ ahead)
-            return handle + (min(left, self.STEP * (1 - beside / self.LANE)) - behind) * ahead
+            advance = min(float((now.goal - handle) @ ahead), self.STEP * (1 - beside / self.LANE))
+            return handle - behind * ahead + advance * (motion if motion @ ahead > 0 else -motion)
         start = handle - (contact + self.GAP) * ahead
         if np.linalg.norm((ee - start)[:2]) < 0.015:
             return start
-        travel = start if ee[2] > above - 0.03 else ee
-        return np.array([*travel[:2], above])
+        # Sideways only as far as the hand has risen: from there it goes on rising.
+        risen = min(max((ee[2] - above) / self.CLEAR + 1, 0.0), 1.0)
+        return np.array([*(ee + risen * (start - ee))[:2], above])
 
     def marker(self, goal: np.ndarray) -> np.ndarray:
         """Return where pictures show the goal, (3,) metres."""
