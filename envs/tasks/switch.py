@@ -36,7 +36,7 @@ class Switch(MechanismTask):
     """
 
     success_distance: float = parameter(0.02, "Metres between handle and goal that count as success.")
-    lean: float = parameter(0.5, "Radians by which the lever leans at the start and, at most, at the goal; at most 0.5.")
+    lean: float = parameter(0.5, "Radians; how far the lever leans at the start and, at most, at the goal; up to 0.5.")
 
     model = "lever.urdf"
     resistance = 0.3
