@@ -21,6 +21,17 @@ class Pose(NamedTuple):
     """x, y, z, w."""
 
 
+def quaternion_of(roll: float, pitch: float, yaw: float) -> tuple[float, float, float, float]:
+    """Return x, y, z, w of turns about the fixed axes x, y and z in this order, in radians."""
+    (sr, sp, sy), (cr, cp, cy) = (fn(np.array([roll, pitch, yaw]) / 2).tolist() for fn in (np.sin, np.cos))
+    return (
+        sr * cp * cy - cr * sp * sy,
+        cr * sp * cy + sr * cp * sy,
+        cr * cp * sy - sr * sp * cy,
+        cr * cp * cy + sr * sp * sy,
+    )
+
+
 @dataclass(frozen=True)
 class Mechanism:
     """A fixed body with one joint that is moved by hand: a button, a lever, a drawer."""
