@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from armature.envs.bodies import Pose
+from armature.envs.objects import Spot
 from armature.envs.rewards import Facts, tracking
 from armature.envs.tasks.base import Bodies, Layout, Task, Waypoint, parameter
 from armature.errors import ConfigError
@@ -50,6 +51,8 @@ class MechanismTask(Task):
     aside: ClassVar[tuple[float, float, float]] = (0.0, 0.0, 0.0)
     """Where pictures show the goal, in metres from it, so that the mechanism does not hide it."""
 
+    ROOM: ClassVar[float] = 0.1
+    """Metres around the handle, at the start and at the goal, that a hand needs."""
     GAP: ClassVar[float] = 0.015
     """Metres between handle and hand where the expert comes down behind it."""
     STEP: ClassVar[float] = 0.02
@@ -97,10 +100,12 @@ class MechanismTask(Task):
 
     def layout(self, place: np.ndarray, yaw: float, opening: float, goal: float) -> Layout:
         """Return what an episode starts with: the mechanism's place (3,) and yaw, and its joint now and at the goal."""
-        x, y, z = self.handle_at(goal)
         cos, sin = math.cos(yaw), math.sin(yaw)
-        handle = place + np.array([cos * x - sin * y, sin * x + cos * y, z])
-        return Layout(handle, mechanisms=[(Pose(place, (0.0, 0.0, math.sin(yaw / 2), math.cos(yaw / 2))), opening)])
+        turn = np.array([[cos, -sin, 0], [sin, cos, 0], [0, 0, 1]])
+        begin, end = (place + turn @ self.handle_at(position) for position in (opening, goal))
+        pose = Pose(place, (0.0, 0.0, math.sin(yaw / 2), math.cos(yaw / 2)))
+        room = [Spot(handle * (1, 1, 0), self.ROOM, self.ROOM + handle[2]) for handle in (begin, end)]
+        return Layout(end, mechanisms=[(pose, opening)], clear=room)
 
     def achieved_goal(self, now: Snapshot) -> np.ndarray:
         """Return the handle's position."""
