@@ -186,19 +186,13 @@ class Simulation:
     ) -> Mechanism:
         """Load a URDF with one joint that hands move; `joint` and `handle` (a link) are names in it."""
         body = self.load_urdf(path, (0, 0, PARKING_Z))
-        self._loose.append(body)
+        self.make_episodic(body)
+        # Little friction, so that hands slide along a handle that goes round.
+        self.set_friction(body, 0.1, 0.0, 0.0)
         joints, links = {}, {}
         for index in range(p.getNumJoints(body, physicsClientId=self.client)):
             info = p.getJointInfo(body, index, physicsClientId=self.client)
             joints[info[1].decode()], links[info[12].decode()] = index, index
-        for link in (-1, *links.values()):
-            p.changeDynamics(
-                body,
-                link,
-                lateralFriction=0.3,
-                activationState=p.ACTIVATION_STATE_DISABLE_SLEEPING,
-                physicsClientId=self.client,
-            )
         return Mechanism(body, joints[joint], links[handle], resistance, returns_to)
 
     def add_scaled(self, body: int, factor: float) -> int:
