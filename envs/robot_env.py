@@ -227,7 +227,7 @@ class RobotEnv(gymnasium.Env[ObsType, np.ndarray]):
     def _advance(self, action: np.ndarray) -> None:
         """Move for one control period and look at what came of it."""
         self.action_mode.apply(action)
-        self.simulation.step()
+        self.simulation.step(self.action_mode.before_substep)
         self.robot.measure()
         self._observe(action)
         if self._success[0] and self._first_success is None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 
 import numpy as np
 
@@ -48,7 +49,7 @@ class Simulation:
         self.gui = gui
         self.visuals = visuals or gui
         self.substeps = substeps
-        self.control_period = time_step * substeps
+        self.time_step, self.control_period = time_step, time_step * substeps
         self.client = p.connect(p.GUI if gui else p.DIRECT)
         self._loose: list[int] = []
         """Bodies that are moved out of the way while a reset empties the contact cache."""
@@ -156,9 +157,11 @@ class Simulation:
 
     # -------------------------------------------------------------------------------------------- time
 
-    def step(self) -> None:
+    def step(self, before_substep: Callable[[], None] | None = None) -> None:
         """Advance by one control step."""
         for _ in range(self.substeps):
+            if before_substep:
+                before_substep()
             p.stepSimulation(physicsClientId=self.client)
 
     def forget_contacts(self) -> None:

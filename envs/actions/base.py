@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
+from armature.envs.actions.limits import Limits, clipped
 from armature.envs.bodies import Vector
 from armature.errors import ConfigError
 from armature.registry import resolve, robot_actions, robots, tasks
@@ -36,15 +37,13 @@ class ActionMode(ABC):
     """Observation parts that an agent needs besides the task's own to act in this mode."""
     WIDTH_STEP: ClassVar[float] = 0.03
     """Change of the gripper's target opening in a control step, in metres, for a number of 1."""
-    ROUNDS: ClassVar[int] = 4
-    """How often a motion is corrected, in turn for the joints' limits and the workspace's borders."""
 
     before_substep: Callable[[], None] | None = None
     """Called before each substep of the simulation, by modes that need it."""
 
     def __init__(self, robot: Robot, workspace: Workspace, gripper_action: str) -> None:
         self.robot, self.gripper_action = robot, gripper_action
-        self.low, self.high = np.array(workspace.low), np.array(workspace.high)
+        self.limits = Limits(robot, workspace)
         self.size = self.arm_size + (gripper_action != "blocked")
 
     @property
@@ -73,7 +72,7 @@ class ActionMode(ABC):
     def towards(self, waypoint: Waypoint) -> np.ndarray:
         """Return the action of shape (size,) that moves towards a waypoint."""
         quaternion = self.robot.description.ee_quaternion if waypoint.quaternion is None else waypoint.quaternion
-        parts = [self.arm_action(np.clip(waypoint.position, self.low, self.high), quaternion)]
+        parts = [self.arm_action(clipped(waypoint.position, self.limits.low, self.limits.high), quaternion)]
         if self.gripper_action != "blocked":
             parts.append(np.array([(waypoint.width - self.robot.width_target) / self.WIDTH_STEP]))
         return np.clip(np.concatenate(parts), -1, 1).astype(np.float32)
@@ -91,31 +90,13 @@ class ActionMode(ABC):
         """Drive the joints (n_arm,) towards positions in radians, as far as limits and borders allow."""
         robot = self.robot
         joints = robot.now.joint_positions
+        self.limits.look()
         joint_targets = robot.within_limits(joint_targets)
         motion = joint_targets - joints
         share = min(1.0, 1 / float(np.abs(motion / robot.max_step).max(initial=1e-9)))
-        allowed = self.inside(share * motion)
+        allowed = self.limits.allowed(share * motion, robot.simulation.control_period)
         robot.joint_targets = joint_targets if np.array_equal(allowed, share * motion) else joints + allowed
         robot.drive()
-
-    def inside(self, motion: np.ndarray) -> np.ndarray:
-        """Return a motion of the joints (n_arm,), changed as little as their limits and the borders ask.
-
-        The Jacobian foretells where the end effector will be; the part of its way that leads out of the workspace is
-        taken off by the least change of the joints.
-        """
-        robot = self.robot
-        point, joints, jacobian = robot.now.ee_position, robot.now.joint_positions, robot.jacobian()[:3]
-        low, high = robot.low - joints, robot.high - joints
-        motion = clipped(motion, low, high)
-        for _ in range(self.ROUNDS):
-            end = point + jacobian @ motion
-            beyond = end - clipped(end, self.low, self.high)
-            if not beyond.any():
-                break
-            square = jacobian @ jacobian.T + robot.DAMPING**2 * np.eye(3)
-            motion = clipped(motion - jacobian.T @ np.linalg.solve(square, beyond), low, high)
-        return motion
 
     # -------------------------------------------------------------------------------------------- checked early
 
@@ -144,8 +125,3 @@ class ActionMode(ABC):
             raise ConfigError(
                 f"gripper_action is {gripper_action!r}, and robot {robot!r} has no gripper. Use 'auto' or 'blocked'."
             )
-
-
-def clipped(values: np.ndarray, low: Vector, high: Vector) -> np.ndarray:
-    """Return what `np.clip` does, in a fifth of its time for a few numbers."""
-    return np.minimum(np.maximum(values, low), high)

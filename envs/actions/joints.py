@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from armature.envs.actions.base import ActionMode, clipped
+from armature.envs.actions.base import ActionMode
+from armature.envs.actions.limits import clipped
 from armature.envs.bodies import Vector
 
 if TYPE_CHECKING:
@@ -45,3 +46,52 @@ class JointDelta(JointMode):
         """Return the joint motion that inverse kinematics asks for, in steps."""
         robot = self.robot
         return (robot.joints_towards(position.tolist(), quaternion) - robot.joint_targets) / robot.max_step
+
+
+class JointAbsolute(JointMode):
+    """One number a joint says where it goes: -1 and 1 are its limits. All joints arrive at the same time."""
+
+    def move_arm(self, action: np.ndarray) -> None:
+        """Go towards the positions."""
+        self.go(self._middle + action * self._half_range)
+
+    def arm_action(self, position: np.ndarray, quaternion: Vector) -> np.ndarray:
+        """Return the joint positions that inverse kinematics asks for, in shares of their ranges."""
+        return (self.robot.joints_towards(position.tolist(), quaternion) - self._middle) / self._half_range
+
+    def lag(self, now: RobotState) -> np.ndarray:
+        """Return the way each joint goes in a control step at its present speed, radians (n_arm,)."""
+        return now.joint_velocities * self.robot.simulation.control_period
+
+    @property
+    def _middle(self) -> np.ndarray:
+        return (self.robot.high + self.robot.low) / 2
+
+    @property
+    def _half_range(self) -> np.ndarray:
+        return (self.robot.high - self.robot.low) / 2
+
+
+class JointVelocity(JointMode):
+    """One number a joint is its velocity: -1 and 1 are its limits."""
+
+    LOOKAHEAD: ClassVar[float] = 0.2
+    """Seconds ahead in which velocities must not break a limit."""
+    SETTLING: ClassVar[float] = 0.1
+    """Seconds in which the expert removes most of an error."""
+
+    def move_arm(self, action: np.ndarray) -> None:
+        """Drive the joints at the velocities, less what would break a limit."""
+        self.limits.look()
+        motion = action * self.limits.velocities * self.LOOKAHEAD
+        self.robot.drive_velocities(self.limits.allowed(motion, self.LOOKAHEAD) / self.LOOKAHEAD)
+
+    def arm_action(self, position: np.ndarray, quaternion: Vector) -> np.ndarray:
+        """Return velocities towards what inverse kinematics asks for."""
+        robot = self.robot
+        error = robot.joints_towards(position.tolist(), quaternion) - robot.now.joint_positions
+        return error / self.SETTLING / self.limits.velocities
+
+    def lag(self, now: RobotState) -> np.ndarray:
+        """Return the way each joint goes in a control step at its present speed, radians (n_arm,)."""
+        return now.joint_velocities * self.robot.simulation.control_period

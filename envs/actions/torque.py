@@ -1,0 +1,66 @@
+"""The mode whose numbers are torques."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar
+
+import numpy as np
+
+from armature.envs.actions.joints import JointMode
+from armature.envs.actions.limits import clipped
+from armature.envs.bodies import Vector
+
+if TYPE_CHECKING:
+    from armature.envs.robots.base import RobotState
+
+
+class JointTorque(JointMode):
+    """One number a joint is its torque, in shares of its limit, on top of what carries the arm's own weight.
+
+    Gravity is compensated, as it is by the torque interfaces of the arms themselves (Franka's libfranka: commanded
+    torques are without gravity), so that an action of 0 lets the arm float. Torques are sent anew in every substep.
+    Where the next velocity would break a limit, the torque is replaced by the one that gives the nearest velocity that
+    does not: joints and end effector come to rest at their limits as at a soft wall.
+    """
+
+    parts = ("joints", "joint_velocities")
+    LOOKAHEAD: ClassVar[float] = 0.2
+    """Seconds ahead in which present velocities must not break a limit: longer is a softer wall."""
+    SETTLING: ClassVar[float] = 0.1
+    """Seconds in which the expert's controller removes most of an error."""
+
+    def move_arm(self, action: np.ndarray) -> None:
+        """Choose the torques of a control step."""
+        self._torques = action * self.robot.torque_limits
+        self.robot.release_arm()
+
+    def before_substep(self) -> None:
+        """Send the torques, changed where the next velocities would break a limit."""
+        robot, most, step = self.robot, self.robot.torque_limits, self.robot.simulation.time_step
+        now, mass, gravity = robot.measure(), robot.mass_matrix(), robot.gravity_torques()
+        self.limits.look()
+        torques = clipped(self._torques + gravity, -most, most)
+        velocities = now.joint_velocities + step * np.linalg.solve(mass, torques - gravity)
+        allowed = self.limits.allowed(self.LOOKAHEAD * velocities, self.LOOKAHEAD) / self.LOOKAHEAD
+        if np.abs(allowed - velocities).max() < 1e-9:
+            robot.release_arm()
+            robot.push(torques)
+        else:
+            robot.drive_velocities(allowed)
+
+    def arm_action(self, position: np.ndarray, quaternion: Vector) -> np.ndarray:
+        """Return the torques of a computed-torque controller towards what inverse kinematics asks for.
+
+        In a control step the joints shall get the velocity that removes the error in `SETTLING` (Siciliano et al.,
+        Robotics, 2009, section 8.5.2); torques that are too large are all made smaller by the same factor.
+        """
+        robot = self.robot
+        error = robot.joints_towards(position.tolist(), quaternion) - robot.now.joint_positions
+        wanted = clipped(error / self.SETTLING, -self.limits.velocities, self.limits.velocities)
+        acceleration = (wanted - robot.now.joint_velocities) / robot.simulation.control_period
+        shares = robot.mass_matrix() @ acceleration / robot.torque_limits
+        return shares / max(1.0, float(np.abs(shares).max()))
+
+    def lag(self, now: RobotState) -> np.ndarray:
+        """Return the way each joint goes in a control step at its present speed, radians (n_arm,)."""
+        return now.joint_velocities * self.robot.simulation.control_period
