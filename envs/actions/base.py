@@ -94,7 +94,7 @@ class ActionMode(ABC):
         joint_targets = robot.within_limits(joint_targets)
         motion = joint_targets - joints
         share = min(1.0, 1 / float(np.abs(motion / robot.max_step).max(initial=1e-9)))
-        allowed = self.limits.allowed(share * motion, robot.simulation.control_period)
+        allowed = self.limits.allowed_motion(share * motion)
         robot.joint_targets = joint_targets if np.array_equal(allowed, share * motion) else joints + allowed
         robot.drive()
 

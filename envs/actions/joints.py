@@ -75,16 +75,14 @@ class JointAbsolute(JointMode):
 class JointVelocity(JointMode):
     """One number a joint is its velocity: -1 and 1 are its limits."""
 
-    LOOKAHEAD: ClassVar[float] = 0.2
-    """Seconds ahead in which velocities must not break a limit."""
     SETTLING: ClassVar[float] = 0.1
     """Seconds in which the expert removes most of an error."""
 
     def move_arm(self, action: np.ndarray) -> None:
         """Drive the joints at the velocities, less what would break a limit."""
         self.limits.look()
-        motion = action * self.limits.velocities * self.LOOKAHEAD
-        self.robot.drive_velocities(self.limits.allowed(motion, self.LOOKAHEAD) / self.LOOKAHEAD)
+        still = np.zeros(self.arm_size)
+        self.robot.drive_velocities(self.limits.allowed_velocities(action * self.limits.velocities, still))
 
     def arm_action(self, position: np.ndarray, quaternion: Vector) -> np.ndarray:
         """Return velocities towards what inverse kinematics asks for."""

@@ -16,51 +16,73 @@ if TYPE_CHECKING:
 class Limits:
     """Cuts motions of an arm back to what is allowed.
 
+    Along each of some directions of joint space, the rows of a Jacobian, a motion has some room in metres, until the end
+    effector is at a border of the workspace, or a link at its surface, the plane z = 0.
+
     Args:
         robot: whose arm it is.
-        workspace: its borders hold for the end effector; its surface, the plane z = 0, for every link.
+        workspace: its borders hold for the end effector.
     """
 
-    ROUNDS = 10
-    """How often a motion is corrected in turn for everything it violates."""
-    NEAR = 0.1
+    WATCHED = 0.1
     """Metres above the surface below which a link is watched."""
+    BRAKING = 4.0
+    """Metres per second squared with which the end effector can be stopped in any direction."""
+    JOINT_BRAKING = 10.0
+    """Radians per second squared with which any joint can be stopped."""
 
     def __init__(self, robot: Robot, workspace: Workspace) -> None:
         self.robot = robot
         self.low, self.high = np.array(workspace.low), np.array(workspace.high)
         self.velocities = np.array(robot.description.max_velocities)
+        self._period = robot.simulation.control_period
 
     def look(self) -> None:
-        """Find what a motion must respect, where the arm was measured last."""
-        robot = self.robot
-        point, across = robot.now.ee_position, robot.jacobian()[:3]
-        low_links = robot.low_links(self.NEAR)
-        self._rows = np.concatenate([across, -across, *(lowering[None] for _, lowering in low_links)])
-        self._room = np.concatenate([self.high - point, point - self.low, [height for height, _ in low_links]])
-        joints = robot.now.joint_positions
-        self._least, self._most = robot.low - joints, robot.high - joints
+        """Find what motions must respect, where the arm was measured last."""
+        point, across = self.robot.now.ee_position, self.robot.jacobian()[:3]
+        links = self.robot.low_links(self.WATCHED)
+        self._rows = np.concatenate([across, -across, *(lowering[None] for _, lowering in links)])
+        self._room = np.concatenate([self.high - point, point - self.low, [height for height, _ in links]])
+        joints = self.robot.now.joint_positions
+        self._down, self._up = joints - self.robot.low, self.robot.high - joints
 
-    def allowed(self, motion: np.ndarray, seconds: float) -> np.ndarray:
-        """Return a motion (n_arm,) of the joints in radians from where `look` found them, changed as little as need be.
+    def allowed_motion(self, motion: np.ndarray) -> np.ndarray:
+        """Return the motion of a control step (n_arm,), in radians, changed as little as need be."""
+        fastest = self._period * self.velocities
+        low, high = -np.minimum(self._down, fastest), np.minimum(self._up, fastest)
+        return nearest(motion, self._rows, self._room, low, high)
 
-        Along each of some directions of joint space (`rows`) a motion has some `room`, in metres. Where it goes further,
-        the excess is taken off along that direction, and so on in turn (Kaczmarz's method of projections). `seconds` is
-        how long the motion takes.
+    def allowed_velocities(self, velocities: np.ndarray, moved: np.ndarray) -> np.ndarray:
+        """Return velocities (n_arm,) in radians per second, so that the arm can still stop in time, changed little.
+
+        `moved` are the radians (n_arm,) that the joints have moved since `look`.
         """
-        fastest = seconds * self.velocities
-        least, most = np.maximum(self._least, -fastest), np.minimum(self._most, fastest)
-        motion = clipped(motion, least, most)
-        for _ in range(self.ROUNDS):
-            beyond = np.flatnonzero(self._rows @ motion > self._room)
-            if not len(beyond):
-                break
-            for index in beyond:
-                row = self._rows[index]
-                excess = max(0.0, float(row @ motion - self._room[index]))
-                motion = motion - excess / (float(row @ row) + self.robot.DAMPING**2) * row
-            motion = clipped(motion, least, most)
-        return motion
+        speeds = self._stopping(self._room - self._rows @ moved, self.BRAKING)
+        down, up = (self._stopping(room, self.JOINT_BRAKING) for room in (self._down + moved, self._up - moved))
+        low, high = -np.minimum(down, self.velocities), np.minimum(up, self.velocities)
+        return nearest(velocities, self._rows, speeds, low, high)
+
+    def _stopping(self, room: np.ndarray, braking: float) -> np.ndarray:
+        """Return the largest speeds from which a stop needs no more room; negative ones lead back."""
+        return np.minimum(room / self._period, np.sqrt(2 * braking * np.maximum(room, 0.0)))
+
+
+def nearest(wanted: np.ndarray, rows: np.ndarray, most: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.ndarray:
+    """Return a vector x near `wanted` with low <= x <= high and, where these leave the choice, rows @ x <= most.
+
+    Where a row is broken the excess is taken off along it, one row after the other, some rounds (Kaczmarz's method of
+    projections). Shapes: wanted, low, high (n,); rows (m, n) in metres; most (m,).
+    """
+    x = clipped(wanted, low, high)
+    for _ in range(10):
+        broken = np.flatnonzero(rows @ x > most)
+        if not len(broken):
+            break
+        for row, limit in zip(rows[broken], most[broken], strict=True):
+            excess = max(0.0, float(row @ x - limit))
+            x = x - excess / (float(row @ row) + 0.05**2) * row  # damped: calm where a row is nearly zero
+        x = clipped(x, low, high)
+    return x
 
 
 def clipped(values: np.ndarray, low: Vector, high: Vector) -> np.ndarray:

@@ -24,29 +24,28 @@ class JointTorque(JointMode):
     """
 
     parts = ("joints", "joint_velocities")
-    LOOKAHEAD: ClassVar[float] = 0.2
-    """Seconds ahead in which present velocities must not break a limit: longer is a softer wall."""
     SETTLING: ClassVar[float] = 0.1
     """Seconds in which the expert's controller removes most of an error."""
 
     def move_arm(self, action: np.ndarray) -> None:
         """Choose the torques of a control step."""
-        self._torques = action * self.robot.torque_limits
-        self.robot.release_arm()
+        robot = self.robot
+        self.limits.look()
+        self._mass, gravity = robot.mass_matrix(), robot.gravity_torques()
+        torques = clipped(action * robot.torque_limits + gravity, -robot.torque_limits, robot.torque_limits)
+        self._torques, self._gain = torques, robot.simulation.time_step * np.linalg.solve(self._mass, torques - gravity)
+        robot.release_arm()
 
     def before_substep(self) -> None:
-        """Send the torques, changed where the next velocities would break a limit."""
-        robot, most, step = self.robot, self.robot.torque_limits, self.robot.simulation.time_step
-        now, mass, gravity = robot.measure(), robot.mass_matrix(), robot.gravity_torques()
-        self.limits.look()
-        torques = clipped(self._torques + gravity, -most, most)
-        velocities = now.joint_velocities + step * np.linalg.solve(mass, torques - gravity)
-        allowed = self.limits.allowed(self.LOOKAHEAD * velocities, self.LOOKAHEAD) / self.LOOKAHEAD
-        if np.abs(allowed - velocities).max() < 1e-9:
-            robot.release_arm()
-            robot.push(torques)
+        """Send the torques; where the next velocities would break a limit, hold the nearest that do not."""
+        positions, velocities = self.robot.measure_joints()
+        wanted = velocities + self._gain
+        allowed = self.limits.allowed_velocities(wanted, positions - self.robot.now.joint_positions)
+        if np.array_equal(allowed, wanted):
+            self.robot.release_arm()
+            self.robot.push(self._torques)
         else:
-            robot.drive_velocities(allowed)
+            self.robot.drive_velocities(allowed)
 
     def arm_action(self, position: np.ndarray, quaternion: Vector) -> np.ndarray:
         """Return the torques of a computed-torque controller towards what inverse kinematics asks for.

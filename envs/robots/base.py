@@ -87,6 +87,7 @@ class Robot:
         self.arm = [joints[name] for name in description.arm_joints]
         self.ee_link = links[description.ee_link]
         self._read_gripper(joints, links)
+        self._watched = self._links_to_watch()
         self._set_order(sorted(limits))
         self.low, self.high = (np.array([limits[joint][side] for joint in self.arm]) for side in (0, 1))
         self.max_step = np.array(description.max_velocities) * simulation.control_period
@@ -138,11 +139,13 @@ class Robot:
         side_by_side = columns == list(range(first, first + len(columns)))
         self._arm_columns = slice(first, first + len(columns)) if side_by_side else columns  # a slice is faster
         self._no_speeds = [0.0] * len(movable)
-        self._watched = [
-            link
-            for link in range(self.arm[2], p.getNumJoints(self.body, physicsClientId=self.simulation.client))
-            if link not in self.fingers
-        ]
+
+    def _links_to_watch(self) -> list[int]:
+        """Return the links that can touch the table and should not: all but the first two of the arm, and fingers."""
+        client = self.simulation.client
+        links = range(self.arm[2], p.getNumJoints(self.body, physicsClientId=client))
+        solid = [link for link in links if p.getCollisionShapeData(self.body, link, physicsClientId=client)]
+        return [link for link in solid if link not in self.fingers]
 
     def _set_dynamics(self) -> None:
         client = self.simulation.client
