@@ -24,8 +24,10 @@ class JointTorque(JointMode):
     """
 
     parts = ("joints", "joint_velocities")
-    SETTLING: ClassVar[float] = 0.1
+    SETTLING: ClassVar[float] = 0.08
     """Seconds in which the expert's controller removes most of an error."""
+    STRIDE: ClassVar[float] = 0.03
+    """Metres on each axis that it looks ahead, so that the end effector does not rush."""
 
     def move_arm(self, action: np.ndarray) -> None:
         """Choose the torques of a control step."""
@@ -54,7 +56,9 @@ class JointTorque(JointMode):
         Robotics, 2009, section 8.5.2); torques that are too large are all made smaller by the same factor.
         """
         robot = self.robot
-        error = robot.joints_towards(position.tolist(), quaternion) - robot.now.joint_positions
+        point = robot.now.ee_position
+        near = clipped(position, point - self.STRIDE, point + self.STRIDE)
+        error = robot.joints_towards(near.tolist(), quaternion) - robot.now.joint_positions
         wanted = clipped(error / self.SETTLING, -self.limits.velocities, self.limits.velocities)
         acceleration = (wanted - robot.now.joint_velocities) / robot.simulation.control_period
         shares = robot.mass_matrix() @ acceleration / robot.torque_limits
