@@ -21,6 +21,17 @@ class Pose(NamedTuple):
     """x, y, z, w."""
 
 
+def quaternion_of(roll: float, pitch: float, yaw: float) -> tuple[float, float, float, float]:
+    """Return x, y, z, w of turns about the fixed axes x, y and z in this order, in radians."""
+    (sr, sp, sy), (cr, cp, cy) = (fn(np.array([roll, pitch, yaw]) / 2).tolist() for fn in (np.sin, np.cos))
+    return (
+        sr * cp * cy - cr * sp * sy,
+        cr * sp * cy + sr * cp * sy,
+        cr * cp * sy - sr * sp * cy,
+        cr * cp * cy + sr * sp * sy,
+    )
+
+
 @dataclass(frozen=True)
 class Mechanism:
     """A fixed body with one joint that is moved by hand: a button, a lever, a drawer."""
@@ -28,7 +39,7 @@ class Mechanism:
     body: int
     joint: int
     handle: int
-    """The link whose frame is where a hand pushes or pulls."""
+    """The link whose frame is where a hand pushes or pulls; its x axis points where the joint opens to."""
     resistance: float
     """Newtons or newton metres that hold the joint where it is, or push it back."""
     returns_to: float | None
@@ -41,6 +52,8 @@ class MechanismState:
 
     handle: np.ndarray
     """(3,) metres: the frame of the handle's link."""
+    motion: np.ndarray
+    """(3,) unit vector: which way the handle goes as the joint opens."""
     opening: float
     """Position of the joint, in metres or radians."""
     speed: float

@@ -18,6 +18,12 @@ Each number is divided by the scale of its part, a typical magnitude, so that a 
 | `object_velocity` | 3 an object | 1 m/s | linear velocity |
 | `object_spin` | 3 an object | 10 rad/s | angular velocity |
 | `ee_to_object` | 3 an object | 0.2 m | from the end effector to the object |
+| `mechanism_opening` | 1 a mechanism | 0.1 m or rad | position of its joint |
+| `mechanism_speed` | 1 a mechanism | 1 m/s or rad/s | speed of its joint |
+| `handle_position` | 3 a mechanism | 0.25 m | where it is pushed or pulled |
+| `handle_motion` | 3 a mechanism | 1 | unit vector: which way the handle goes as the joint opens |
+| `ee_to_handle` | 3 a mechanism | 0.2 m | from the end effector to the handle |
+| `distractor_position` | 3 an observed distractor | 0.25 m | |
 | `previous_action` | one an action | 1 | the last action |
 | `goal` | 3 | 0.25 m | the desired goal |
 | `to_goal` | 3 | 0.2 m | from the achieved goal to the desired goal |
@@ -47,6 +53,8 @@ class Snapshot:
     robot: RobotState
     objects: list[ObjectState]
     mechanisms: list[MechanismState]
+    distractors: list[np.ndarray]
+    """Positions (3,) of the observed ones, in metres."""
     lag: np.ndarray
     """What is still to come of earlier actions; its meaning is the action mode's."""
     grasped: bool
@@ -107,6 +115,12 @@ PARTS.update(
     object_velocity=Part(lambda now: _joined([body.velocity for body in now.objects])),
     object_spin=Part(lambda now: _joined([body.spin for body in now.objects]), 10.0),
     ee_to_object=Part(lambda now: _joined([body.position - now.robot.ee_position for body in now.objects]), 0.2),
+    mechanism_opening=Part(lambda now: [mechanism.opening for mechanism in now.mechanisms], 0.1),
+    mechanism_speed=Part(lambda now: [mechanism.speed for mechanism in now.mechanisms]),
+    handle_position=Part(lambda now: _joined([mechanism.handle for mechanism in now.mechanisms]), 0.25),
+    handle_motion=Part(lambda now: _joined([mechanism.motion for mechanism in now.mechanisms])),
+    ee_to_handle=Part(lambda now: _joined([m.handle - now.robot.ee_position for m in now.mechanisms]), 0.2),
+    distractor_position=Part(lambda now: _joined(now.distractors), 0.25),
     previous_action=Part(lambda now: now.previous_action),
     goal=Part(lambda now: now.goal, 0.25),
     to_goal=Part(lambda now: now.goal - now.achieved_goal, 0.2),

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import operator
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -79,27 +80,30 @@ class Robot:
     """Damping of inverse kinematics, in metres: larger is calmer near singular poses and less exact."""
     POSTURE_GAIN = 0.1
     """Share of the way to the rest pose that redundant joints go in a control step."""
+    REFLECTED_INERTIA = 0.01
+    """Inertia in kg m^2 of a gripper's motor as its turning joints feel it through the gears; their bars weigh little,
+    and the solver would let what they hold bend them."""
 
     def __init__(self, simulation: Simulation, description: RobotDescription, base_position: Vector) -> None:
         self.simulation, self.description = simulation, description
-        self.body = simulation.load_urdf(description.urdf, base_position)
+        self.body = simulation.load_robot(description.urdf, base_position)
         joints, links, limits = self._read_joints()
         self.arm = [joints[name] for name in description.arm_joints]
         self.ee_link = links[description.ee_link]
         self._read_gripper(joints, links)
         self._watched = self._links_to_watch()
         self._set_order(sorted(limits))
+        self._hold_idle_joints(limits)
         self.low, self.high = (np.array([limits[joint][side] for joint in self.arm]) for side in (0, 1))
         self.max_step = np.array(description.max_velocities) * simulation.control_period
         """Radians (n_arm,) that the velocity limits allow in a control step."""
-        self.torque_limits = np.array(description.forces)
-        """Newton metres (n_arm,)."""
         self._per_step = (1 / self.max_step).tolist()
         self.rest_pose = np.array(description.rest_pose)
         self._damping = self.DAMPING**2 * np.eye(len(self.arm))
         # A motor removes this share of its error in a substep: an error of `max_step` is met at the velocity limit.
         self._gains = [1 / simulation.substeps] * len(self._motors)
-        self._set_dynamics()
+        self._set_dynamics(links)
+        self.set_strength(1.0)
         self.joint_targets = self.rest_pose
         self.ee_target: Floats = (0.0, 0.0, 0.0)
         self.ee_target_quaternion: Floats = description.ee_quaternion
@@ -117,7 +121,8 @@ class Robot:
             info = p.getJointInfo(self.body, index, physicsClientId=client)
             joints[info[1].decode()], links[info[12].decode()] = index, index
             if info[2] != p.JOINT_FIXED:
-                limits[index] = (info[8], info[9])
+                endless = info[8] > info[9]
+                limits[index] = (-2 * math.pi, 2 * math.pi) if endless else (info[8], info[9])
         return joints, links, limits
 
     def _read_gripper(self, joints: Table[int], links: Table[int]) -> None:
@@ -128,11 +133,26 @@ class Robot:
         self._closed = gripper.closed if gripper else ()
         self._travel = [far - near for far, near in zip(gripper.open, gripper.closed, strict=True)] if gripper else []
         """How far each joint of the gripper moves from closed to open."""
-        self._forces = [*self.description.forces, *[gripper.force if gripper else 0.0] * len(self.gripper_joints)]
+        strengths = [0.0 if name in gripper.passive else gripper.force for name in gripper.joints] if gripper else []
+        self._full_forces = [*self.description.forces, *strengths]
+        for leader, follower in gripper.gears if gripper else ():
+            self._couple(joints[leader], joints[follower])
+
+    def _couple(self, leader: int, follower: int) -> None:
+        """Tie two joints of the gripper by a gear: Bullet knows no mimic joints."""
+        way = dict(zip(self.gripper_joints, self._travel, strict=True))
+        gear = p.createConstraint(
+            *(self.body, leader, self.body, follower, p.JOINT_GEAR),
+            *((0, 1, 0), (0, 0, 0), (0, 0, 0)),
+            physicsClientId=self.simulation.client,
+        )
+        ratio = -way[leader] / way[follower]
+        p.changeConstraint(gear, gearRatio=ratio, maxForce=1000, erp=1.0, physicsClientId=self.simulation.client)
 
     def _set_order(self, movable: list[int]) -> None:
         """Choose the order in which joints are read: motors first; Jacobians have the order of the URDF."""
-        self._read = self._motors + [joint for joint in movable if joint not in self._motors]
+        self._idle = [joint for joint in movable if joint not in self._motors]
+        self._read = self._motors + self._idle
         self._urdf_order = [self._read.index(joint) for joint in movable]
         columns = [movable.index(joint) for joint in self.arm]
         first = columns[0]
@@ -147,7 +167,20 @@ class Robot:
         solid = [link for link in links if p.getCollisionShapeData(self.body, link, physicsClientId=client)]
         return [link for link in solid if link not in self.fingers]
 
-    def _set_dynamics(self) -> None:
+    def _hold_idle_joints(self, limits: Mapping[int, tuple[float, float]]) -> None:
+        """Fix joints that are neither arm nor gripper at 0, or as near as their limits allow."""
+        self._idle_positions = [min(max(0.0, limits[joint][0]), limits[joint][1]) for joint in self._idle]
+        strength = [max(self.description.forces)] * len(self._idle)
+        p.setJointMotorControlArray(
+            self.body,
+            self._idle,
+            p.POSITION_CONTROL,
+            targetPositions=self._idle_positions,
+            forces=strength,
+            physicsClientId=self.simulation.client,
+        )
+
+    def _set_dynamics(self, links: Table[int]) -> None:
         client = self.simulation.client
         for link in range(-1, p.getNumJoints(self.body, physicsClientId=client)):
             p.changeDynamics(
@@ -157,18 +190,30 @@ class Robot:
                 maxJointVelocity=max(self.description.max_velocities),
                 physicsClientId=client,
             )
+        for name in self.description.ghosts:
+            p.setCollisionFilterGroupMask(self.body, links[name], 0, 0, physicsClientId=client)
+        for joint in self.gripper_joints:
+            inertia = p.getDynamicsInfo(self.body, joint, physicsClientId=client)[2]
+            inertia = [max(value, self.REFLECTED_INERTIA) for value in inertia]
+            p.changeDynamics(self.body, joint, localInertiaDiagonal=inertia, physicsClientId=client)
         if gripper := self.description.gripper:
             for finger in self.fingers:
                 p.changeDynamics(
                     self.body, finger, lateralFriction=gripper.friction, spinningFriction=0.001, physicsClientId=client
                 )
 
+    def set_strength(self, share: float) -> None:
+        """Let every motor have this share of its largest force."""
+        self._forces = [share * force for force in self._full_forces]
+        self.torque_limits = np.array(self._forces[: len(self.arm)])
+        """Newton metres (n_arm,)."""
+
     # -------------------------------------------------------------------------------------------- episodes
 
     def reset(self, width: float) -> None:
         """Return to the rest pose, at rest, the gripper open by `width` metres. Motors keep their old targets."""
-        joints = [*self.arm, *self.gripper_joints]
-        for joint, position in zip(joints, [*self.rest_pose, *self._gripper_positions(width)], strict=True):
+        positions = [*self.rest_pose, *self._gripper_positions(width), *self._idle_positions]
+        for joint, position in zip(self._read, positions, strict=True):
             p.resetJointState(self.body, joint, position, physicsClientId=self.simulation.client)
 
     def hold(self, width: float) -> None:
@@ -302,7 +347,7 @@ class Robot:
             self.arm,
             p.VELOCITY_CONTROL,
             targetVelocities=velocities.tolist(),
-            forces=self.description.forces,
+            forces=self._forces[: len(self.arm)],
             physicsClientId=self.simulation.client,
         )
         self._drive_gripper()
