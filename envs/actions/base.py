@@ -11,7 +11,7 @@ import numpy as np
 from armature.envs.actions.limits import Limits, clipped
 from armature.envs.bodies import Vector
 from armature.errors import ConfigError
-from armature.registry import resolve, robot_actions, robots, tasks
+from armature.registry import resolve, robot_actions, tasks
 
 if TYPE_CHECKING:  # whether a mode suits a task is checked without loading PyBullet
     from armature.envs.robots.base import Robot, RobotState
@@ -39,7 +39,7 @@ class ActionMode(ABC):
     """Change of the gripper's target opening in a control step, in metres, for a number of 1."""
 
     before_substep: Callable[[], None] | None = None
-    """Called before each substep of the simulation, by modes that need it."""
+    """Called before each substep of the simulation, in modes that have it."""
 
     def __init__(self, robot: Robot, workspace: Workspace, gripper_action: str) -> None:
         self.robot, self.gripper_action = robot, gripper_action
@@ -101,8 +101,8 @@ class ActionMode(ABC):
     # -------------------------------------------------------------------------------------------- checked early
 
     @classmethod
-    def check(cls, *, robot: str, robot_action: str, task: str, gripper_action: str) -> None:
-        """Raise `ConfigError` if robot, task and gripper cannot work in this mode; all are names."""
+    def check(cls, *, task: str, robot: str, has_gripper: bool, robot_action: str, gripper_action: str) -> None:
+        """Raise `ConfigError` if task and robot, given by their names, cannot work in this mode."""
         needs = resolve(tasks[task])
         if needs.turns_hand and not cls.turns_hand:
             able = ", ".join(name for name in robot_actions if resolve(robot_actions[name]).turns_hand)
@@ -112,10 +112,8 @@ class ActionMode(ABC):
             )
         if gripper_action not in GRIPPER_ACTIONS:
             raise ConfigError(f"gripper_action is {gripper_action!r}; allowed: {', '.join(GRIPPER_ACTIONS)}.")
-        has_gripper = resolve(robots[robot]).gripper is not None
         if needs.uses_gripper and not has_gripper:
-            able = ", ".join(name for name in robots if resolve(robots[name]).gripper is not None)
-            raise ConfigError(f"task_type {task!r} needs a gripper, and robot {robot!r} has none. These have: {able}.")
+            raise ConfigError(f"task_type {task!r} needs a gripper, and robot {robot!r} has none.")
         if needs.uses_gripper and gripper_action == "blocked":
             raise ConfigError(
                 f"task_type {task!r} needs the gripper, and gripper_action is 'blocked'. "

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 class Limits:
     """Cuts motions of an arm back to what is allowed.
 
-    Along each of some directions of joint space, the rows of a Jacobian, a motion has some room in metres, until the end
-    effector is at a border of the workspace, or a link at its surface, the plane z = 0.
+    Along each of some directions of joint space, the rows of a Jacobian, a motion has some room in metres: until the
+    end effector is at a border of the workspace, or a link at its surface, the plane z = 0.
 
     Args:
         robot: whose arm it is.
@@ -52,19 +52,21 @@ class Limits:
         low, high = -np.minimum(self._down, fastest), np.minimum(self._up, fastest)
         return nearest(motion, self._rows, self._room, low, high)
 
-    def allowed_velocities(self, velocities: np.ndarray, moved: np.ndarray) -> np.ndarray:
+    def allowed_velocities(self, velocities: np.ndarray, moved: np.ndarray, notice: float) -> np.ndarray:
         """Return velocities (n_arm,) in radians per second, so that the arm can still stop in time, changed little.
 
-        `moved` are the radians (n_arm,) that the joints have moved since `look`.
+        `moved` are the radians (n_arm,) that the joints have moved since `look`. No room is used up in less than
+        `notice` seconds.
         """
-        speeds = self._stopping(self._room - self._rows @ moved, self.BRAKING)
-        down, up = (self._stopping(room, self.JOINT_BRAKING) for room in (self._down + moved, self._up - moved))
+        speeds = _stopping(self._room - self._rows @ moved, self.BRAKING, notice)
+        down, up = (_stopping(room, self.JOINT_BRAKING, notice) for room in (self._down + moved, self._up - moved))
         low, high = -np.minimum(down, self.velocities), np.minimum(up, self.velocities)
         return nearest(velocities, self._rows, speeds, low, high)
 
-    def _stopping(self, room: np.ndarray, braking: float) -> np.ndarray:
-        """Return the largest speeds from which a stop needs no more room; negative ones lead back."""
-        return np.minimum(room / self._period, np.sqrt(2 * braking * np.maximum(room, 0.0)))
+
+def _stopping(room: np.ndarray, braking: float, notice: float) -> np.ndarray:
+    """Return the largest speeds from which a stop needs no more room; negative ones lead back."""
+    return np.minimum(room / notice, np.sqrt(2 * braking * np.maximum(room, 0.0)))
 
 
 def nearest(wanted: np.ndarray, rows: np.ndarray, most: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.ndarray:

@@ -42,7 +42,8 @@ class JointTorque(JointMode):
         """Send the torques; where the next velocities would break a limit, hold the nearest that do not."""
         positions, velocities = self.robot.measure_joints()
         wanted = velocities + self._gain
-        allowed = self.limits.allowed_velocities(wanted, positions - self.robot.now.joint_positions)
+        moved = positions - self.robot.now.joint_positions
+        allowed = self.limits.allowed_velocities(wanted, moved, notice=self.robot.simulation.control_period)
         if np.array_equal(allowed, wanted):
             self.robot.release_arm()
             self.robot.push(self._torques)

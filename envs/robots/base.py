@@ -163,7 +163,7 @@ class Robot:
     def _links_to_watch(self) -> list[int]:
         """Return the links that can touch the table and should not: all but the first two of the arm, and fingers."""
         client = self.simulation.client
-        links = range(self.arm[2], p.getNumJoints(self.body, physicsClientId=client))
+        links = range(self.arm[:3][-1], p.getNumJoints(self.body, physicsClientId=client))
         solid = [link for link in links if p.getCollisionShapeData(self.body, link, physicsClientId=client)]
         return [link for link in solid if link not in self.fingers]
 
