@@ -287,13 +287,15 @@ class Simulation:
 
     # -------------------------------------------------------------------------------------------- time
 
-    def step(self) -> None:
+    def step(self, before_substep: Callable[[], None] | None = None) -> None:
         """Advance by one control step."""
         for _ in range(self.substeps):
             if self.movers:
                 self.time += self.time_step
                 for move in self.movers:
                     move(self.time)
+            if before_substep:
+                before_substep()
             p.stepSimulation(physicsClientId=self.client)
 
     def forget_contacts(self) -> None:
