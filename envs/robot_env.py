@@ -253,7 +253,7 @@ class RobotEnv(gymnasium.Env[ObsType, np.ndarray]):
         self.goal = layout.goal.astype(np.float32)
         self.bodies = self._built  # randomised sizes put others in their places
         self.robot.reset(self.start_width)
-        self.simulation.forget_contacts()
+        self.simulation.forget_contacts(self.robot.body)
         for body, pose in zip(self.bodies.objects, layout.objects, strict=True):
             self.simulation.place(body, *pose)
         for mechanism, (pose, opening) in zip(self.bodies.mechanisms, layout.mechanisms, strict=True):
