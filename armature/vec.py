@@ -145,9 +145,11 @@ def _robot_arguments(config: Config) -> dict[str, Any]:
     return {
         "robot": config.robot,
         "robot_action": config.robot_action,
+        "gripper_action": config.gripper_action,
         "workspace": config.workspace,
         "task": config.task_type,
         "task_kwargs": config.task_kwargs,
+        **config.model_dump(include={"task_objects", "distractors", "clutter"}),
         "observation": form,
         "observation_parts": config.observation.parts,
         "reward": config.reward,

@@ -2,7 +2,7 @@
 
     python benchmarks/memory.py
 
-For every task: what the process's resident memory grows by, in MB per 1,000 episodes, with all randomised that can be;
+For every task: what the process's resident memory grows by, in MB per 1,000 episodes, randomised where that can be;
 most episodes are cut after a few steps, every tenth is played to its end. Then 200 environments at once, made, stepped
 and closed, several times. Each figure comes from a process of its own.
 """

@@ -11,16 +11,27 @@ import gymnasium
 from armature.config import GENERAL_ENV, NAMESPACE
 from armature.registry import quantities, robot_actions, robots, tasks, workspaces
 
-robots.update(panda="armature.envs.robots.panda:PANDA")
-workspaces.update(table="armature.envs.workspaces.table:Table")
+robots.update(
+    panda="armature.envs.robots.panda:PANDA",
+    kuka="armature.envs.robots.kuka:KUKA",
+    xarm6="armature.envs.robots.xarm6:XARM6",
+)
+workspaces.update(
+    {name: f"armature.envs.workspaces.{name}:{name.upper()}" for name in ("table", "plane", "tray", "shelf")}
+)
 tasks.update(
     reach="armature.envs.tasks.reach:Reach",
     push="armature.envs.tasks.push:Push",
     pick_and_place="armature.envs.tasks.pick_and_place:PickAndPlace",
+    press="armature.envs.tasks.press:Press",
+    switch="armature.envs.tasks.switch:Switch",
+    turn="armature.envs.tasks.turn:Turn",
+    open_drawer="armature.envs.tasks.open_drawer:OpenDrawer",
 )
 robot_actions.update(
-    ee_delta="armature.envs.actions:EndEffectorDelta",
-    joint_delta="armature.envs.actions:JointDelta",
+    ee_delta="armature.envs.actions.end_effector:EndEffectorDelta",
+    ee_delta_pose="armature.envs.actions.end_effector:EndEffectorDeltaPose",
+    joint_delta="armature.envs.actions.joints:JointDelta",
 )
 
 quantities.update(  # objects are resized before they are moved, since the resized body is another one

@@ -9,7 +9,7 @@ import gymnasium
 import numpy as np
 from gymnasium import spaces
 
-from armature.envs.actions import ActionMode
+from armature.envs.actions.base import ActionMode
 from armature.envs.bodies import ObjectState
 from armature.envs.camera import Camera
 from armature.envs.observations import GOAL_PARTS, Observation, Snapshot
@@ -17,10 +17,10 @@ from armature.envs.randomization import Randomization
 from armature.envs.rewards import Reward
 from armature.envs.robots.base import Robot
 from armature.envs.robots.description import RobotDescription
+from armature.envs.scenery import Scenery, read_scene
 from armature.envs.simulation import Simulation
 from armature.envs.tasks.base import Task
 from armature.envs.workspaces.base import Workspace
-from armature.errors import ConfigError
 from armature.registry import resolve, robot_actions, robots, tasks, workspaces
 
 ObsType = np.ndarray | dict[str, np.ndarray]
@@ -52,9 +52,14 @@ class RobotEnv(gymnasium.Env[ObsType, np.ndarray]):
     Args:
         robot: name of a robot.
         robot_action: name of an action mode.
-        workspace: name of a workspace.
+        gripper_action: what the last number means to the gripper: `width`, `open_close`, `blocked` (no such number), or
+            `auto`, which is `width` if the task uses the gripper and else `blocked`.
+        workspace: name of a workspace, or path of a .json file that describes one.
         task: name of a task.
         task_kwargs: the task's parameters.
+        task_objects: what the task handles, one entry an object (`armature.scene.ObjectConfig`).
+        distractors: bodies in the way that nothing moves (`armature.scene.DistractorConfig`).
+        clutter: loose objects that lie about (`armature.scene.ClutterConfig`).
         observation: `goal` or `flat`.
         observation_parts: names of parts; None takes the task's own.
         reward: `dense` or `sparse`.
@@ -74,9 +79,13 @@ class RobotEnv(gymnasium.Env[ObsType, np.ndarray]):
         *,
         robot: str = "panda",
         robot_action: str = "ee_delta",
+        gripper_action: str = "auto",
         workspace: str = "table",
         task: str = "reach",
         task_kwargs: Mapping[str, Any] | None = None,
+        task_objects: Sequence[Mapping[str, Any]] = (),
+        distractors: Sequence[Mapping[str, Any]] = (),
+        clutter: Mapping[str, Any] | None = None,
         observation: str = "goal",
         observation_parts: Sequence[str] | None = None,
         reward: str = "sparse",
@@ -91,27 +100,37 @@ class RobotEnv(gymnasium.Env[ObsType, np.ndarray]):
         task_class: type[Task] = resolve(tasks[task])
         mode_class: type[ActionMode] = resolve(robot_actions[robot_action])
         task_class.check(task_kwargs or {}, reward_weights or {})
-        if task_class.uses_gripper and description.gripper is None:
-            raise ConfigError(f"task_type {task!r} needs a gripper, and robot {robot!r} has none.")
+        mode_class.check(robot=robot, robot_action=robot_action, task=task, gripper_action=gripper_action)
         self.task = task_class(**(task_kwargs or {}))
         self.task.hand = description.hand
+        scene = read_scene(task_objects, distractors, clutter)
+        self.task.objects = task_class.chosen_objects(scene.task_objects)
         self.reward = Reward(self.task, reward, reward_weights or {})
         goal_parts = GOAL_PARTS if observation == "flat" else ()
         if observation == "goal":  # Gymnasium and SB3 take an environment that has this method for a goal environment
             self.compute_reward = self._compute_reward
-        self.observation = Observation(observation_parts or (*self.task.parts, *goal_parts), observation)
+        seen_parts = ("distractor_position",) if any(body.observed for body in scene.distractors) else ()
+        parts = dict.fromkeys((*self.task.parts, *mode_class.parts, *seen_parts, *goal_parts))  # each once
+        self.observation = Observation(observation_parts or tuple(parts), observation)
         self.episode_steps = episode_steps or self.task.horizon
         self.terminate_on_success = terminate_on_success
         self.render_mode = render_mode
 
         self.simulation = Simulation(gui=render_mode == "human", visuals=render_mode == "rgb_array", **simulation)
-        self.workspace: Workspace = resolve(workspaces[workspace])()
+        self.workspace: Workspace = workspaces.find(workspace)
         self.workspace.build(self.simulation)
-        self.robot = Robot(self.simulation, description, (-description.distance, 0.0, 0.0))
+        base = np.array(self.workspace.robot_offset) - (description.distance, 0, 0)
+        self.robot = Robot(self.simulation, description, base)
+        self.task.surroundings = self.workspace.area
         self.bodies = self._built = self.task.build(self.simulation)
-        self.action_mode = mode_class(self.robot, self.workspace, gripper=self.task.uses_gripper)
+        self.scenery = Scenery(self.simulation, scene, self.workspace.area)
+        if gripper_action == "auto":
+            gripper_action = "width" if self.task.uses_gripper else "blocked"
+        self.action_mode = mode_class(self.robot, self.workspace, gripper_action)
         self.start_width = description.hand.max_width if self.task.uses_gripper else 0.0
-        self.camera = Camera(self.simulation, self.task.success_distance) if render_mode else None
+        self.camera = (
+            Camera(self.simulation, self.workspace.camera, self.task.success_distance) if render_mode else None
+        )
         self._randomization = Randomization(self, randomize or {})
         self._begin_episode(np.random.default_rng(0))
         self.action_space = spaces.Box(-1.0, 1.0, (self.action_mode.size,), np.float32)
@@ -132,16 +151,11 @@ class RobotEnv(gymnasium.Env[ObsType, np.ndarray]):
         action = np.asarray(action, dtype=np.float64)
         self._actions.append(action)
         self._advance(np.minimum(np.maximum(action, -1.0), 1.0))
-        facts = self.task.facts(self.now)
-        rows = {name: np.asarray(fact)[None] for name, fact in facts.items()}
-        computed = self.reward.compute(self._success, self.now.achieved_goal[None], self.now.goal[None], rows)
         success = bool(self._success[0])
         terminated = success and self.terminate_on_success
         truncated = len(self._actions) >= self.episode_steps and not terminated
         info: dict[str, Any] = {"is_success": success}
-        if self.reward.kind == "dense":
-            info["reward_terms"] = {name: float(term[0]) for name, term in computed.terms.items()}
-            info["facts"] = facts
+        reward = self._reward(info)
         if terminated or truncated:
             info["success_once"] = self._first_success is not None
             info["success_at_end"] = success
@@ -149,7 +163,7 @@ class RobotEnv(gymnasium.Env[ObsType, np.ndarray]):
             info |= self._drawn
         if self.render_mode == "human":
             self.render()
-        return self.observation.of(self.now), float(computed.rewards[0]), terminated, truncated, info
+        return self.observation.of(self.now), reward, terminated, truncated, info
 
     def _compute_reward(
         self, achieved_goal: np.ndarray, desired_goal: np.ndarray, info: Mapping[str, Any] | Sequence[Mapping[str, Any]]
@@ -169,7 +183,7 @@ class RobotEnv(gymnasium.Env[ObsType, np.ndarray]):
         """Return a picture (height, width, 3) of uint8, or keep the window at real time."""
         if self.camera is None:
             return None
-        self.camera.show_goal(self.now.goal, success=bool(self._success[0]))
+        self.camera.show_goal(self.task.marker(self.now.goal), success=bool(self._success[0]))
         if self.render_mode == "human":
             self.camera.wait_for_real_time()
             return None
@@ -226,6 +240,7 @@ class RobotEnv(gymnasium.Env[ObsType, np.ndarray]):
             self.simulation.place(body, *pose)
         for mechanism, (pose, opening) in zip(self.bodies.mechanisms, layout.mechanisms, strict=True):
             self.simulation.place_mechanism(mechanism, pose, opening)
+        self.scenery.place(rng, self.bodies, layout.clear)
         drawn = self._randomization.begin(rng)
         self._drawn = {"randomization": drawn} if drawn else {}
         self.robot.hold(self.start_width)
@@ -243,17 +258,30 @@ class RobotEnv(gymnasium.Env[ObsType, np.ndarray]):
         if self._success[0] and self._first_success is None:
             self._first_success = len(self._actions)
 
+    def _reward(self, info: dict[str, Any]) -> float:
+        """Return the reward of the present state; tell a dense one's terms, and the facts they need, in `info`."""
+        achieved, desired, facts = self.now.achieved_goal[None], self.now.goal[None], {}
+        if self.reward.kind == "dense":
+            info["facts"] = self.task.facts(self.now)
+            facts = {name: np.asarray(fact)[None] for name, fact in info["facts"].items()}
+        computed = self.reward.compute(self._success, achieved, desired, facts)
+        if computed.terms:
+            info["reward_terms"] = {name: float(term[0]) for name, term in computed.terms.items()}
+        return float(computed.rewards[0])
+
     def _observe(self, action: np.ndarray) -> None:
         """Measure the world once; observation, reward and expert read the result."""
         simulation, objects = self.simulation, self.bodies.objects
-        now = self.now = Snapshot(self.robot.now, previous_action=action, goal=self.goal)
-        for body in objects:
-            position, quaternion = simulation.pose(body)
-            linear, angular = simulation.velocity(body)
-            now.objects.append(ObjectState(np.array(position), quaternion, np.array(linear), np.array(angular)))
-        now.mechanisms = [simulation.mechanism_state(mechanism) for mechanism in self.bodies.mechanisms]
-        now.lag = self.action_mode.lag(now.robot)
-        now.grasped = bool(objects) and self.task.uses_gripper and self.robot.grasps(objects[0])
+        now = self.now = Snapshot(
+            robot=self.robot.now,
+            objects=[ObjectState(simulation.pose(body), simulation.velocity(body)) for body in objects],
+            mechanisms=[simulation.mechanism_state(mechanism) for mechanism in self.bodies.mechanisms],
+            distractors=self.scenery.positions(),
+            lag=self.action_mode.lag(self.robot.now),
+            grasped=bool(objects) and self.task.uses_gripper and self.robot.grasps(objects[0]),
+            previous_action=action,
+            goal=self.goal,
+        )
         now.achieved_goal = self.task.achieved_goal(now).astype(np.float32)
         self._success = self.task.success(now.achieved_goal[None], now.goal[None])
 

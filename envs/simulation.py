@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,10 +18,12 @@ import numpy as np
 from armature.envs.bodies import UPRIGHT, Mechanism, MechanismState, Pose, Vector
 from armature.envs.engine import p, pybullet_data
 from armature.envs.look import Look
-from armature.errors import ArmatureError
+from armature.errors import ArmatureError, ConfigError
 
 PARKING_Z = -10.0
 """Height far under the floor where bodies wait while a reset empties the contact cache, in metres."""
+PARKED = Pose((0.0, 0.0, PARKING_Z))
+"""Where a body is before it is placed for the first time."""
 
 
 class Simulation:
@@ -51,7 +53,10 @@ class Simulation:
         self.gui = gui
         self.visuals = visuals or gui
         self.substeps = substeps
-        self.control_period = time_step * substeps
+        self.time_step, self.control_period = time_step, time_step * substeps
+        self.movers: list[Callable[[float], None]] = []
+        """Called before every substep with the seconds since the episode began: they place what moves on its own."""
+        self.time = 0.0
         self.client = p.connect(p.GUI if gui else p.DIRECT)
         self.look = Look()
         """What cameras go by; randomisation changes it."""
@@ -71,40 +76,102 @@ class Simulation:
 
     # -------------------------------------------------------------------------------------------- building
 
-    def load_urdf(self, path: str, position: Vector, quaternion: Vector = UPRIGHT, fixed: bool = True) -> int:
+    def load_urdf(
+        self, path: str, position: Vector, quaternion: Vector = UPRIGHT, fixed: bool = True, scale: float = 1.0
+    ) -> int:
         """Load a URDF from a path or from PyBullet's data folder; return the body's id."""
         flags = 0 if self.visuals else p.URDF_IGNORE_VISUAL_SHAPES
-        return p.loadURDF(path, position, quaternion, useFixedBase=fixed, flags=flags, physicsClientId=self.client)
-
-    def add_box(
-        self,
-        half_extents: Vector,
-        position: Vector,
-        mass: float = 0.0,
-        color: Vector = (0.5, 0.5, 0.5, 1.0),
-        lateral_friction: float = 0.5,
-        spinning_friction: float = 0.0,
-    ) -> int:
-        """Add a box (metres, kilograms; mass 0 is a fixed body); return its id."""
-        shape = p.createCollisionShape(p.GEOM_BOX, halfExtents=half_extents, physicsClientId=self.client)
-        visual = -1
-        if self.visuals:
-            visual = p.createVisualShape(
-                p.GEOM_BOX, halfExtents=half_extents, rgbaColor=color, physicsClientId=self.client
-            )
-        body = p.createMultiBody(mass, shape, visual, position, physicsClientId=self.client)
-        # A sleeping body's state is not restored, and waking depends on history.
-        p.changeDynamics(
-            body,
-            -1,
-            lateralFriction=lateral_friction,
-            spinningFriction=spinning_friction,
-            activationState=p.ACTIVATION_STATE_DISABLE_SLEEPING,
+        return p.loadURDF(
+            path,
+            position,
+            quaternion,
+            useFixedBase=fixed,
+            flags=flags,
+            globalScaling=scale,
             physicsClientId=self.client,
         )
-        if mass > 0:
-            self._loose.append(body)
+
+    def load_robot(self, path: str, position: Vector) -> int:
+        """Load the first body of an SDF, or a URDF, its base fixed; return the body's id."""
+        if not path.endswith(".sdf"):
+            return self.load_urdf(path, position)
+        body: int = p.loadSDF(path, physicsClientId=self.client)[0]
+        stands, quaternion = self.pose(body)  # of the base's centre of mass, while an SDF begins at the origin
+        self.place(body, np.add(position, stands), quaternion)
         return body
+
+    def load_object(
+        self,
+        path: str,
+        fixed: bool,
+        scale: float = 1.0,
+        mass: float | None = None,
+        color: Vector | None = None,
+        position: Vector = PARKED.position,
+        quaternion: Vector = UPRIGHT,
+    ) -> int:
+        """Load the URDF of an object; None keeps the file's own mass (kilograms) and colours."""
+        try:
+            body = self.load_urdf(path, position, quaternion, fixed, scale)
+        except p.error:
+            raise ConfigError(f"PyBullet cannot load {path}: is a mesh missing that it names?") from None
+        if mass is not None:
+            p.changeDynamics(body, -1, mass=mass, physicsClientId=self.client)
+        if color is not None and self.visuals:
+            for link in self._links(body):
+                p.changeVisualShape(body, link, rgbaColor=color, physicsClientId=self.client)
+        return body
+
+    def add_shape(
+        self,
+        kind: str,
+        size: Vector,
+        mass: float = 0.0,
+        color: Vector = (0.5, 0.5, 0.5, 1.0),
+        position: Vector = PARKED.position,
+        quaternion: Vector = UPRIGHT,
+    ) -> int:
+        """Add a box, sphere or cylinder of metres along x, y, z; mass 0 (kilograms) is a fixed body; return its id."""
+        x, y, z = size
+        shape, solid, seen = {
+            "box": (p.GEOM_BOX, {"halfExtents": (x / 2, y / 2, z / 2)}, {"halfExtents": (x / 2, y / 2, z / 2)}),
+            "sphere": (p.GEOM_SPHERE, {"radius": x / 2}, {"radius": x / 2}),
+            "cylinder": (p.GEOM_CYLINDER, {"radius": x / 2, "height": z}, {"radius": x / 2, "length": z}),
+        }[kind]
+        collision = p.createCollisionShape(shape, **solid, physicsClientId=self.client)
+        visual = -1
+        if self.visuals:
+            visual = p.createVisualShape(shape, **seen, rgbaColor=color, physicsClientId=self.client)
+        return p.createMultiBody(mass, collision, visual, position, quaternion, physicsClientId=self.client)
+
+    def set_friction(self, body: int, lateral: float, rolling: float, spinning: float) -> None:
+        """Set the friction of all of a body: a coefficient, and two lengths in metres."""
+        for link in self._links(body):
+            p.changeDynamics(
+                body,
+                link,
+                lateralFriction=lateral,
+                rollingFriction=rolling,
+                spinningFriction=spinning,
+                physicsClientId=self.client,
+            )
+
+    def make_episodic(self, body: int) -> None:
+        """Prepare a body that is placed anew in every episode."""
+        for link in self._links(body):
+            # A sleeping body's state is not restored, and waking depends on history.
+            p.changeDynamics(
+                body, link, activationState=p.ACTIVATION_STATE_DISABLE_SLEEPING, physicsClientId=self.client
+            )
+        self._loose.append(body)
+
+    def bounds(self, body: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return the lowest and the highest corner (3,) of the box around a body."""
+        boxes = np.array([p.getAABB(body, link, physicsClientId=self.client) for link in self._links(body)])
+        return boxes[:, 0].min(axis=0), boxes[:, 1].max(axis=0)
+
+    def _links(self, body: int) -> range:
+        return range(-1, p.getNumJoints(body, physicsClientId=self.client))
 
     def add_mechanism(
         self, path: str, joint: str, handle: str, resistance: float, returns_to: float | None = None
@@ -116,6 +183,14 @@ class Simulation:
         for index in range(p.getNumJoints(body, physicsClientId=self.client)):
             info = p.getJointInfo(body, index, physicsClientId=self.client)
             joints[info[1].decode()], links[info[12].decode()] = index, index
+        for link in (-1, *links.values()):
+            p.changeDynamics(
+                body,
+                link,
+                lateralFriction=0.3,
+                activationState=p.ACTIVATION_STATE_DISABLE_SLEEPING,
+                physicsClientId=self.client,
+            )
         return Mechanism(body, joints[joint], links[handle], resistance, returns_to)
 
     def add_scaled(self, body: int, factor: float) -> int:
@@ -193,7 +268,8 @@ class Simulation:
         """Measure a mechanism."""
         opening, speed, *_ = p.getJointState(mechanism.body, mechanism.joint, physicsClientId=self.client)
         link = p.getLinkState(mechanism.body, mechanism.handle, computeForwardKinematics=1, physicsClientId=self.client)
-        return MechanismState(np.array(link[4]), opening, speed)
+        motion = p.getMatrixFromQuaternion(link[5])[0::3]
+        return MechanismState(np.array(link[4]), np.array(motion), opening, speed)
 
     def pose(self, body: int) -> tuple[tuple[float, ...], tuple[float, ...]]:
         """Return position (3) and quaternion (x, y, z, w) of a body's base."""
@@ -203,15 +279,19 @@ class Simulation:
         """Return linear (m/s) and angular (rad/s) velocity of a body's base."""
         return p.getBaseVelocity(body, physicsClientId=self.client)
 
-    def touching(self, body: int, link: int, other: int) -> bool:
-        """Return whether a link of `body` had contact with `other` in the last substep."""
-        return bool(p.getContactPoints(body, other, link, physicsClientId=self.client))
+    def touching(self, body: int, other: int) -> set[int]:
+        """Return the links of `body` that had contact with `other` in the last substep; -1 is its base."""
+        return {contact[3] for contact in p.getContactPoints(body, other, physicsClientId=self.client)}
 
     # -------------------------------------------------------------------------------------------- time
 
     def step(self) -> None:
         """Advance by one control step."""
         for _ in range(self.substeps):
+            if self.movers:
+                self.time += self.time_step
+                for move in self.movers:
+                    move(self.time)
             p.stepSimulation(physicsClientId=self.client)
 
     def forget_contacts(self) -> None:
@@ -220,6 +300,7 @@ class Simulation:
         A reset in place that skips this leaks the history of earlier episodes into the next one: contacts kept by
         Bullet warm-start the solver.
         """
+        self.time = 0.0
         for body in self._loose:
             self.park(body)
         self.detect_collisions()
