@@ -102,10 +102,12 @@ def _check_environment(config: Config) -> None:
     if hasattr(task, "check"):
         task.check(config.task_kwargs, config.reward_weights)
     if task is not None:
+        robot = _fixed(config, "robot") or config.robot
         resolve(robot_actions[config.robot_action]).check(
-            robot=_fixed(config, "robot") or config.robot,
-            robot_action=config.robot_action,
             task=_fixed(config, "task") or config.task_type,
+            robot=robot,
+            has_gripper=resolve(robots[robot]).gripper is not None,
+            robot_action=config.robot_action,
             gripper_action=config.gripper_action,
         )
         resolve(_SCENE_CHECK)(task, config.task_objects, config.distractors, config.clutter)

@@ -109,7 +109,13 @@ class RobotEnv(gymnasium.Env[ObsType, np.ndarray]):
         task_class: type[Task] = resolve(tasks[task])
         mode_class: type[ActionMode] = resolve(robot_actions[robot_action])
         task_class.check(task_kwargs or {}, reward_weights or {})
-        mode_class.check(robot=robot, robot_action=robot_action, task=task, gripper_action=gripper_action)
+        mode_class.check(
+            task=task,
+            robot=robot,
+            has_gripper=description.gripper is not None,
+            robot_action=robot_action,
+            gripper_action=gripper_action,
+        )
         self.task = task_class(**(task_kwargs or {}))
         self.task.hand = description.hand
         scene = read_scene(task_objects, distractors, clutter)
@@ -247,7 +253,7 @@ class RobotEnv(gymnasium.Env[ObsType, np.ndarray]):
         self.goal = layout.goal.astype(np.float32)
         self.bodies = self._built  # randomised sizes put others in their places
         self.robot.reset(self.start_width)
-        self.simulation.forget_contacts()
+        self.simulation.forget_contacts(self.robot.body)
         for body, pose in zip(self.bodies.objects, layout.objects, strict=True):
             self.simulation.place(body, *pose)
         for mechanism, (pose, opening) in zip(self.bodies.mechanisms, layout.mechanisms, strict=True):
@@ -265,7 +271,7 @@ class RobotEnv(gymnasium.Env[ObsType, np.ndarray]):
     def _advance(self, action: np.ndarray) -> None:
         """Move for one control period and look at what came of it."""
         self.action_mode.apply(action)
-        self.simulation.step()
+        self.simulation.step(self.action_mode.before_substep)
         self.robot.measure()
         self._observe(action)
         if self._success[0] and self._first_success is None:
