@@ -31,7 +31,12 @@ tasks.update(
 robot_actions.update(
     ee_delta="armature.envs.actions.end_effector:EndEffectorDelta",
     ee_delta_pose="armature.envs.actions.end_effector:EndEffectorDeltaPose",
+    ee_absolute="armature.envs.actions.end_effector:EndEffectorAbsolute",
+    ee_absolute_pose="armature.envs.actions.end_effector:EndEffectorAbsolutePose",
     joint_delta="armature.envs.actions.joints:JointDelta",
+    joint_absolute="armature.envs.actions.joints:JointAbsolute",
+    joint_velocity="armature.envs.actions.joints:JointVelocity",
+    joint_torque="armature.envs.actions.torque:JointTorque",
 )
 
 quantities.update(  # objects are resized before they are moved, since the resized body is another one

@@ -23,7 +23,7 @@ class RobotState:
     Kept as the engine gave it and made into arrays when asked for, since most of it rarely is.
     """
 
-    __slots__ = ("_joints", "_motion", "ee_point", "ee_quaternion", "gripper_width")
+    __slots__ = ("ee_point", "ee_quaternion", "gripper_width", "joints", "motion")
 
     def __init__(
         self,
@@ -33,7 +33,8 @@ class RobotState:
         motion: tuple[Floats, Floats],
         width: float,
     ) -> None:
-        self._joints, self._motion = joints, motion
+        self.joints, self.motion = joints, motion
+        """Position and velocity first of each joint; linear and angular velocity of the end effector."""
         self.ee_point = ee_point
         """Position of the end effector as three floats, in metres."""
         self.ee_quaternion = ee_quaternion
@@ -44,12 +45,12 @@ class RobotState:
     @property
     def joint_positions(self) -> np.ndarray:
         """(n_arm,) radians."""
-        return np.array([joint[0] for joint in self._joints])
+        return np.array([joint[0] for joint in self.joints])
 
     @property
     def joint_velocities(self) -> np.ndarray:
         """(n_arm,) radians per second."""
-        return np.array([joint[1] for joint in self._joints])
+        return np.array([joint[1] for joint in self.joints])
 
     @property
     def ee_position(self) -> np.ndarray:
@@ -59,12 +60,12 @@ class RobotState:
     @property
     def ee_velocity(self) -> np.ndarray:
         """(3,) metres per second."""
-        return np.array(self._motion[0])
+        return np.array(self.motion[0])
 
     @property
     def ee_spin(self) -> np.ndarray:
         """(3,) angular velocity in radians per second."""
-        return np.array(self._motion[1])
+        return np.array(self.motion[1])
 
 
 class Robot:
@@ -91,6 +92,7 @@ class Robot:
         self.arm = [joints[name] for name in description.arm_joints]
         self.ee_link = links[description.ee_link]
         self._read_gripper(joints, links)
+        self._watched = self._links_to_watch()
         self._set_order(sorted(limits))
         self._hold_idle_joints(limits)
         self.low, self.high = (np.array([limits[joint][side] for joint in self.arm]) for side in (0, 1))
@@ -159,6 +161,13 @@ class Robot:
         self._arm_columns = slice(first, first + len(columns)) if side_by_side else columns  # a slice is faster
         self._no_speeds = [0.0] * len(movable)
 
+    def _links_to_watch(self) -> list[int]:
+        """Return the links that can touch the table and should not: all but the first two of the arm, and fingers."""
+        client = self.simulation.client
+        links = range(self.arm[:3][-1], p.getNumJoints(self.body, physicsClientId=client))
+        solid = [link for link in links if p.getCollisionShapeData(self.body, link, physicsClientId=client)]
+        return [link for link in solid if link not in self.fingers]
+
     def _hold_idle_joints(self, limits: Mapping[int, tuple[float, float]]) -> None:
         """Fix joints that are neither arm nor gripper at 0, or as near as their limits allow."""
         self._idle_positions = [min(max(0.0, limits[joint][0]), limits[joint][1]) for joint in self._idle]
@@ -176,7 +185,11 @@ class Robot:
         client = self.simulation.client
         for link in range(-1, p.getNumJoints(self.body, physicsClientId=client)):
             p.changeDynamics(
-                self.body, link, activationState=p.ACTIVATION_STATE_DISABLE_SLEEPING, physicsClientId=client
+                self.body,
+                link,
+                activationState=p.ACTIVATION_STATE_DISABLE_SLEEPING,
+                maxJointVelocity=max(self.description.max_velocities),
+                physicsClientId=client,
             )
         for name in self.description.ghosts:
             p.setCollisionFilterGroupMask(self.body, links[name], 0, 0, physicsClientId=client)
@@ -193,6 +206,8 @@ class Robot:
     def set_strength(self, share: float) -> None:
         """Let every motor have this share of its largest force."""
         self._forces = [share * force for force in self._full_forces]
+        self.torque_limits = np.array(self._forces[: len(self.arm)])
+        """Newton metres (n_arm,)."""
 
     # -------------------------------------------------------------------------------------------- episodes
 
@@ -229,6 +244,13 @@ class Robot:
         self.now = RobotState(joints[:count], point, link[5], (velocity, link[7]), width)
         return self.now
 
+    def measure_joints(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return positions and velocities (n_arm,) of the arm's joints between control steps; `now` stays."""
+        joints = np.array(
+            [joint[:2] for joint in p.getJointStates(self.body, self.arm, physicsClientId=self.simulation.client)]
+        )
+        return joints[:, 0], joints[:, 1]
+
     def _width(self, positions: list[float]) -> float:
         """Return the opening of the gripper in metres: the mean over its joints of how far each is open."""
         shares = [(now - near) / way for now, near, way in zip(positions, self._closed, self._travel, strict=True)]
@@ -238,6 +260,11 @@ class Robot:
         """Return whether all fingers touch a body."""
         return bool(self.fingers) and self.simulation.touching(self.body, body).issuperset(self.fingers)
 
+    def touch(self, body: int) -> list[float]:
+        """Return for each finger 1 while it touches a body, else 0; an arm without fingers has one number."""
+        links = self.simulation.touching(self.body, body)
+        return [float(finger in links) for finger in self.fingers] if self.fingers else [float(bool(links))]
+
     # -------------------------------------------------------------------------------------------- moving
 
     def jacobian(self) -> np.ndarray:
@@ -245,17 +272,39 @@ class Robot:
         if self._jacobian is None:
             # Bullet takes the point of a Jacobian relative to the link's centre of mass.
             point = [offset - mass for offset, mass in zip(self.description.ee_offset, self._mass_centre, strict=True)]
-            linear, angular = p.calculateJacobian(
-                self.body,
-                self.ee_link,
-                point,
-                [self._positions[index] for index in self._urdf_order],
-                self._no_speeds,
-                self._no_speeds,
-                physicsClientId=self.simulation.client,
-            )
-            self._jacobian = np.array(linear + angular)[:, self._arm_columns]
+            self._jacobian = self._link_jacobian(self.ee_link, point)
         return self._jacobian
+
+    def _link_jacobian(self, link: int, point: Floats) -> np.ndarray:
+        """Return the Jacobian (6, n_arm) of a point of a link, relative to its centre of mass."""
+        positions = [self._positions[index] for index in self._urdf_order]
+        linear, angular = p.calculateJacobian(
+            self.body, link, point, positions, self._no_speeds, self._no_speeds, physicsClientId=self.simulation.client
+        )
+        return np.array(linear + angular)[:, self._arm_columns]
+
+    def mass_matrix(self) -> np.ndarray:
+        """Return the inertia of the arm's joints (n_arm, n_arm), in kg m^2, where they were measured."""
+        positions = [self._positions[index] for index in self._urdf_order]
+        full = np.array(p.calculateMassMatrix(self.body, positions, physicsClientId=self.simulation.client))
+        return full[self._arm_columns][:, self._arm_columns]
+
+    def gravity_torques(self) -> np.ndarray:
+        """Return the torques (n_arm,) in newton metres that hold the arm where it was measured."""
+        positions = [self._positions[index] for index in self._urdf_order]
+        torques = p.calculateInverseDynamics(
+            self.body, positions, self._no_speeds, self._no_speeds, physicsClientId=self.simulation.client
+        )
+        return np.array(torques)[self._arm_columns]
+
+    def low_links(self, height: float) -> list[tuple[float, np.ndarray]]:
+        """Return how high (metres) each link that is lower than `height` is, and how joints lower it (n_arm,)."""
+        found = []
+        for link in self._watched:
+            lowest = p.getAABB(self.body, link, physicsClientId=self.simulation.client)[0][2]
+            if lowest < height:
+                found.append((lowest, -self._link_jacobian(link, (0.0, 0.0, 0.0))[2]))
+        return found
 
     def joints_towards(self, position: Floats, quaternion: Floats) -> np.ndarray:
         """Return arm joint positions (n_arm,) that bring the end effector closer to a pose (metres; x, y, z, w).
@@ -296,6 +345,45 @@ class Robot:
             positionGains=self._gains,
             physicsClientId=self.simulation.client,
         )
+
+    def drive_velocities(self, velocities: np.ndarray) -> None:
+        """Send velocities (n_arm,) in radians per second to the arm's motors, and `width_target` to the gripper's."""
+        p.setJointMotorControlArray(
+            self.body,
+            self.arm,
+            p.VELOCITY_CONTROL,
+            targetVelocities=velocities.tolist(),
+            forces=self._forces[: len(self.arm)],
+            physicsClientId=self.simulation.client,
+        )
+        self._drive_gripper()
+
+    def release_arm(self) -> None:
+        """Switch the arm's motors off, for `push`; send `width_target` to the gripper's."""
+        nothing = [0.0] * len(self.arm)
+        p.setJointMotorControlArray(
+            self.body, self.arm, p.VELOCITY_CONTROL, forces=nothing, physicsClientId=self.simulation.client
+        )
+        self._drive_gripper()
+
+    def push(self, torques: np.ndarray) -> None:
+        """Apply torques (n_arm,) in newton metres to the arm's joints for the next substep alone."""
+        p.setJointMotorControlArray(
+            self.body, self.arm, p.TORQUE_CONTROL, forces=torques.tolist(), physicsClientId=self.simulation.client
+        )
+
+    def _drive_gripper(self) -> None:
+        count = len(self.arm)
+        if self.gripper_joints:
+            p.setJointMotorControlArray(
+                self.body,
+                self.gripper_joints,
+                p.POSITION_CONTROL,
+                targetPositions=self._gripper_positions(self.width_target),
+                forces=self._forces[count:],
+                positionGains=self._gains[count:],
+                physicsClientId=self.simulation.client,
+            )
 
     def _gripper_positions(self, width: float) -> list[float]:
         """Return the positions of the gripper's joints for an opening in metres."""

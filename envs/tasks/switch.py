@@ -36,11 +36,11 @@ class Switch(MechanismTask):
     """
 
     success_distance: float = parameter(0.02, "Metres between handle and goal that count as success.")
-    lean: float = parameter(0.6, "Radians by which the lever leans at the start and, at most, at the goal; up to 0.65.")
+    lean: float = parameter(0.5, "Radians; how far the lever leans at the start and, at most, at the goal; up to 0.5.")
 
     model = "lever.urdf"
     resistance = 0.3
-    largest = {"lean": 0.65}
+    largest = {"lean": 0.5}
     thickness = 0.015
     way = 0.06
 
