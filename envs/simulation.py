@@ -208,12 +208,15 @@ class Simulation:
     def add_scaled(self, body: int, factor: float) -> int:
         """Add a copy of a loose body that is larger by a factor and has the same mass and surface; return its id.
 
-        It looks like its collision shape. Raises `ArmatureError` for a body of several shapes.
+        It looks like its collision shape. Raises `ConfigError` for a body of several shapes.
         """
         client = self.client
         shapes = p.getCollisionShapeData(body, -1, physicsClientId=client)
         if len(shapes) != 1:
-            raise ArmatureError(f"an object of {len(shapes)} shapes cannot be had in other sizes; one of a single can.")
+            raise ConfigError(
+                f"randomize.object_size: an object consists of {len(shapes)} shapes; only one of a single can be had "
+                "in other sizes. Leave it out, or choose another object."
+            )
         form = _scaled_form(shapes[0], factor)
         shape, visual = p.createCollisionShape(**form.solid, physicsClientId=client), -1
         if self.visuals and (seen := p.getVisualShapeData(body, physicsClientId=client)):
