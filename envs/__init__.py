@@ -17,6 +17,8 @@ tasks.update(
     reach="armature.envs.tasks.reach:Reach",
     push="armature.envs.tasks.push:Push",
     pick_and_place="armature.envs.tasks.pick_and_place:PickAndPlace",
+    slide="armature.envs.tasks.slide:Slide",
+    stack="armature.envs.tasks.stack:Stack",
 )
 robot_actions.update(
     ee_delta="armature.envs.actions:EndEffectorDelta",

@@ -16,6 +16,7 @@ Each number is divided by the scale of its part, a typical magnitude, so that a 
 | `object_velocity` | 3 an object | 1 m/s | linear velocity |
 | `object_spin` | 3 an object | 10 rad/s | angular velocity |
 | `ee_to_object` | 3 an object | 0.2 m | from the end effector to the object |
+| `object_to_object` | 3 for each object but the first | 0.2 m | from the first object to the others |
 | `previous_action` | one an action | 1 | the last action |
 | `goal` | 3 | 0.25 m | the desired goal |
 | `to_goal` | 3 | 0.2 m | from the achieved goal to the desired goal |
@@ -99,6 +100,9 @@ PARTS.update(
     object_velocity=Part(lambda now: _joined([body.velocity for body in now.objects])),
     object_spin=Part(lambda now: _joined([body.spin for body in now.objects]), 10.0),
     ee_to_object=Part(lambda now: _joined([body.position - now.robot.ee_position for body in now.objects]), 0.2),
+    object_to_object=Part(
+        lambda now: _joined([body.position - now.objects[0].position for body in now.objects[1:]]), 0.2
+    ),
     previous_action=Part(lambda now: now.previous_action),
     goal=Part(lambda now: now.goal, 0.25),
     to_goal=Part(lambda now: now.goal - now.achieved_goal, 0.2),

@@ -106,7 +106,6 @@ class RobotEnv(gymnasium.Env[ObsType, np.ndarray]):
         self.robot = Robot(self.simulation, description, (-description.distance, 0.0, 0.0))
         self.bodies = self.task.build(self.simulation)
         self.action_mode = mode_class(self.robot, self.workspace, gripper=self.task.uses_gripper)
-        self.start_width = description.hand.max_width if self.task.uses_gripper else 0.0
         self.camera = Camera(self.simulation, self.task.success_distance) if render_mode else None
         self._begin_episode(np.random.default_rng(0))
         self.action_space = spaces.Box(-1.0, 1.0, (self.action_mode.size,), np.float32)
@@ -163,7 +162,7 @@ class RobotEnv(gymnasium.Env[ObsType, np.ndarray]):
         """Return a picture (height, width, 3) of uint8, or keep the window at real time."""
         if self.camera is None:
             return None
-        self.camera.show_goal(self.now.goal, success=bool(self._success[0]))
+        self.camera.show_goal(self.task.marker(self.now.goal), success=bool(self._success[0]))
         if self.render_mode == "human":
             self.camera.wait_for_real_time()
             return None
@@ -213,13 +212,13 @@ class RobotEnv(gymnasium.Env[ObsType, np.ndarray]):
         self._began_with = rng.bit_generator.state
         layout = self.task.draw(rng)
         self.goal = layout.goal.astype(np.float32)
-        self.robot.reset(self.start_width)
+        self.robot.reset(self.task.start_width)
         self.simulation.forget_contacts()
         for body, pose in zip(self.bodies.objects, layout.objects, strict=True):
             self.simulation.place(body, *pose)
         for mechanism, (pose, opening) in zip(self.bodies.mechanisms, layout.mechanisms, strict=True):
             self.simulation.place_mechanism(mechanism, pose, opening)
-        self.robot.hold(self.start_width)
+        self.robot.hold(self.task.start_width)
         self.simulation.detect_collisions()
         self._actions: list[np.ndarray] = []
         self._first_success: int | None = None

@@ -87,8 +87,39 @@ class Simulation:
             visual = p.createVisualShape(
                 p.GEOM_BOX, halfExtents=half_extents, rgbaColor=color, physicsClientId=self.client
             )
+        return self._add_body(shape, visual, position, mass, lateral_friction, spinning_friction)
+
+    def add_cylinder(
+        self,
+        radius: float,
+        height: float,
+        position: Vector,
+        mass: float = 0.0,
+        color: Vector = (0.5, 0.5, 0.5, 1.0),
+        lateral_friction: float = 0.5,
+        spinning_friction: float = 0.0,
+    ) -> int:
+        """Add an upright cylinder (metres, kilograms; mass 0 is a fixed body); return its id."""
+        client = self.client
+        shape = p.createCollisionShape(p.GEOM_CYLINDER, radius=radius, height=height, physicsClientId=client)
+        visual = -1
+        if self.visuals:
+            visual = p.createVisualShape(
+                p.GEOM_CYLINDER, radius=radius, length=height, rgbaColor=color, physicsClientId=client
+            )
+        return self._add_body(shape, visual, position, mass, lateral_friction, spinning_friction)
+
+    def _add_body(
+        self,
+        shape: int,
+        visual: int,
+        position: Vector,
+        mass: float,
+        lateral_friction: float,
+        spinning_friction: float,
+    ) -> int:
+        """Add a body of one shape that never sleeps: waking depends on history."""
         body = p.createMultiBody(mass, shape, visual, position, physicsClientId=self.client)
-        # A sleeping body's state is not restored, and waking depends on history.
         p.changeDynamics(
             body,
             -1,

@@ -77,6 +77,8 @@ class Robot:
 
     DAMPING = 0.05
     """Damping of inverse kinematics, in metres: larger is calmer near singular poses and less exact."""
+    GEAR_FORCE = 1000.0
+    GEAR_ERP = 0.2
     POSTURE_GAIN = 0.1
     """Share of the way to the rest pose that redundant joints go in a control step."""
 
@@ -124,6 +126,24 @@ class Robot:
         self._travel = [far - near for far, near in zip(gripper.open, gripper.closed, strict=True)] if gripper else []
         """How far each joint of the gripper moves from closed to open."""
         self._forces = [*self.description.forces, *[gripper.force if gripper else 0.0] * len(self.gripper_joints)]
+        self._couple_gripper()
+
+    def _couple_gripper(self) -> None:
+        """Tie the gripper's joints to the first of them by gears, as one motor moves them in the real hand.
+
+        Bullet knows no mimic joints, and motors of their own would let a held object push all fingers to one side.
+        """
+        client = self.simulation.client
+        for joint, way in zip(self.gripper_joints[1:], self._travel[1:], strict=True):
+            gear = p.createConstraint(
+                *(self.body, self.gripper_joints[0], self.body, joint, p.JOINT_GEAR),
+                *((0, 1, 0), (0, 0, 0), (0, 0, 0)),
+                physicsClientId=client,
+            )
+            ratio = -way / self._travel[0]
+            p.changeConstraint(
+                gear, gearRatio=ratio, maxForce=self.GEAR_FORCE, erp=self.GEAR_ERP, physicsClientId=client
+            )
 
     def _set_order(self, movable: list[int]) -> None:
         """Choose the order in which joints are read: motors first; Jacobians have the order of the URDF."""
