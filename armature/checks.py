@@ -11,9 +11,10 @@ from typing import Any
 from armature.combos import Combo, implemented_combos
 from armature.config import GENERAL_ENV, NAMESPACE, Config
 from armature.errors import ConfigError, PluginError, closest
-from armature.registry import ADDRESS, resolve, robot_actions, robots, tasks, workspaces
+from armature.registry import ADDRESS, quantities, resolve, robot_actions, robots, tasks, workspaces
 
-_NAMED = {"robot": robots, "robot_action": robot_actions, "workspace": workspaces, "task_type": tasks}
+_NAMED = {"robot": robots, "robot_action": robot_actions, "task_type": tasks}
+_SCENE_CHECK = "armature.envs.scenery:check"
 
 
 def check(config: Config) -> None:
@@ -92,18 +93,36 @@ def _check_environment(config: Config) -> None:
     for name, table in _NAMED.items():
         if name not in config.idle_keys:
             _ = table[getattr(config, name)]  # explains an unknown name
+    if "workspace" not in config.idle_keys:
+        workspaces.find(config.workspace)
+    for name, sampler in config.randomize.items():
+        resolve(quantities[name]).read(name, sampler)
     task = task_class(config)
     if hasattr(task, "check"):
         task.check(config.task_kwargs, config.reward_weights)
+    if task is not None:
+        resolve(robot_actions[config.robot_action]).check(
+            robot=_fixed(config, "robot") or config.robot,
+            robot_action=config.robot_action,
+            task=_fixed(config, "task") or config.task_type,
+            gripper_action=config.gripper_action,
+        )
+        resolve(_SCENE_CHECK)(task, config.task_objects, config.distractors, config.clutter)
 
 
 def task_class(config: Config) -> Any:
     """Return the task's class, or None for an environment that is not ours."""
     if not config.env_name.startswith(NAMESPACE):
         return None
+    return resolve(tasks[_fixed(config, "task") or config.task_type])
+
+
+def _fixed(config: Config, argument: str) -> str | None:
+    """Return an argument that the config's environment id fixes, if it does."""
     import gymnasium
 
-    return resolve(tasks[gymnasium.registry[config.env_name].kwargs.get("task", config.task_type)])
+    value: str | None = gymnasium.registry[config.env_name].kwargs.get(argument)
+    return value
 
 
 # Classes that are only ever built as parts of a network; whatever else a run folder names needs its user's consent.

@@ -9,20 +9,50 @@ from __future__ import annotations
 import gymnasium
 
 from armature.config import GENERAL_ENV, NAMESPACE
-from armature.registry import robot_actions, robots, tasks, workspaces
+from armature.registry import quantities, robot_actions, robots, tasks, workspaces
 
-robots.update(panda="armature.envs.robots.panda:PANDA")
-workspaces.update(table="armature.envs.workspaces.table:Table")
+robots.update(
+    panda="armature.envs.robots.panda:PANDA",
+    kuka="armature.envs.robots.kuka:KUKA",
+    xarm6="armature.envs.robots.xarm6:XARM6",
+)
+workspaces.update(
+    {name: f"armature.envs.workspaces.{name}:{name.upper()}" for name in ("table", "plane", "tray", "shelf")}
+)
 tasks.update(
     reach="armature.envs.tasks.reach:Reach",
     push="armature.envs.tasks.push:Push",
     pick_and_place="armature.envs.tasks.pick_and_place:PickAndPlace",
     slide="armature.envs.tasks.slide:Slide",
     stack="armature.envs.tasks.stack:Stack",
+    press="armature.envs.tasks.press:Press",
+    switch="armature.envs.tasks.switch:Switch",
+    turn="armature.envs.tasks.turn:Turn",
+    open_drawer="armature.envs.tasks.open_drawer:OpenDrawer",
 )
 robot_actions.update(
-    ee_delta="armature.envs.actions:EndEffectorDelta",
-    joint_delta="armature.envs.actions:JointDelta",
+    ee_delta="armature.envs.actions.end_effector:EndEffectorDelta",
+    ee_delta_pose="armature.envs.actions.end_effector:EndEffectorDeltaPose",
+    joint_delta="armature.envs.actions.joints:JointDelta",
+)
+
+quantities.update(  # objects are resized before they are moved, since the resized body is another one
+    object_size="armature.envs.randomization:ObjectSize",
+    object_position="armature.envs.randomization:ObjectPosition",
+    object_rotation="armature.envs.randomization:ObjectRotation",
+    object_mass="armature.envs.randomization:ObjectMass",
+    object_friction="armature.envs.randomization:ObjectFriction",
+    object_damping="armature.envs.randomization:ObjectDamping",
+    object_color="armature.envs.randomization:ObjectColor",
+    robot_color="armature.envs.randomization:RobotColor",
+    workspace_color="armature.envs.randomization:WorkspaceColor",
+    motor_strength="armature.envs.randomization:MotorStrength",
+    joint_damping="armature.envs.randomization:JointDamping",
+    gravity="armature.envs.randomization:Gravity",
+    light_direction="armature.envs.randomization:LightDirection",
+    light_intensity="armature.envs.randomization:LightIntensity",
+    camera_position="armature.envs.randomization:CameraPosition",
+    camera_rotation="armature.envs.randomization:CameraRotation",
 )
 
 

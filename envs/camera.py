@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import time
 
 import numpy as np
 
 from armature.envs.engine import p
 from armature.envs.simulation import Simulation, Vector
+from armature.envs.workspaces.base import ViewConfig
 
 WAITING, REACHED = (0.95, 0.75, 0.1, 0.8), (0.2, 0.8, 0.3, 0.8)
 """Colours of the goal before and on success."""
@@ -18,17 +20,20 @@ class Camera:
 
     Args:
         simulation: the world to look at; its visuals must be loaded.
+        view: where it stands.
         goal_radius: radius of the marker in metres.
         width: pixels.
         height: pixels.
     """
 
-    def __init__(self, simulation: Simulation, goal_radius: float, width: int = 480, height: int = 360) -> None:
+    def __init__(
+        self, simulation: Simulation, view: ViewConfig, goal_radius: float, width: int = 480, height: int = 360
+    ) -> None:
         self.simulation, self.width, self.height = simulation, width, height
         self.marker = simulation.add_marker(goal_radius, WAITING)
-        target, distance, yaw, pitch = (-0.2, 0.0, 0.2), 1.4, 52, -22
+        target, distance, yaw, pitch = view.target, view.distance, math.degrees(view.yaw), math.degrees(view.pitch)
         self._view = p.computeViewMatrixFromYawPitchRoll(target, distance, yaw, pitch, 0, 2)
-        self._projection = p.computeProjectionMatrixFOV(48, width / height, 0.05, 6)
+        self._projection = p.computeProjectionMatrixFOV(math.degrees(view.fov), width / height, 0.05, 6)
         self._next_frame = time.monotonic()
         if simulation.gui:
             p.resetDebugVisualizerCamera(distance, yaw, pitch, target, physicsClientId=simulation.client)
@@ -44,15 +49,12 @@ class Camera:
         image = p.getCameraImage(
             self.width,
             self.height,
-            self._view,
+            self.simulation.look.view(self._view),
             self._projection,
-            lightDirection=(0.6, -0.8, 1.6),
-            lightAmbientCoeff=0.62,
-            lightDiffuseCoeff=0.45,
-            lightSpecularCoeff=0.05,
             shadow=1,
             renderer=p.ER_TINY_RENDERER,
             physicsClientId=self.simulation.client,
+            **self.simulation.look.light(),
         )
         return np.asarray(image[2], dtype=np.uint8).reshape(self.height, self.width, 4)[..., :3]
 

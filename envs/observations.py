@@ -8,7 +8,9 @@ Each number is divided by the scale of its part, a typical magnitude, so that a 
 | `joint_velocities` | one a joint | 1 rad/s | their velocities |
 | `ee_position` | 3 | 0.25 m | end effector |
 | `ee_velocity` | 3 | 1 m/s | its velocity |
-| `lag` | 3, or one a joint | 0.05 m or rad | from where the arm is to where it was last told to go |
+| `ee_rotation` | 6 | 1 | first two columns of the end effector's rotation matrix |
+| `ee_spin` | 3 | 2 rad/s | its angular velocity |
+| `lag` | as the action mode has it | 0.05 m or rad | from where the arm is to where it was last told to go |
 | `gripper_width` | 1 | 0.1 m | opening of the gripper |
 | `grasped` | 1 | 1 | 1 while all fingers touch the first object, else 0 |
 | `object_position` | 3 an object | 0.25 m | |
@@ -17,6 +19,12 @@ Each number is divided by the scale of its part, a typical magnitude, so that a 
 | `object_spin` | 3 an object | 10 rad/s | angular velocity |
 | `ee_to_object` | 3 an object | 0.2 m | from the end effector to the object |
 | `object_to_object` | 3 for each object but the first | 0.2 m | from the first object to the others |
+| `mechanism_opening` | 1 a mechanism | 0.1 m or rad | position of its joint |
+| `mechanism_speed` | 1 a mechanism | 1 m/s or rad/s | speed of its joint |
+| `handle_position` | 3 a mechanism | 0.25 m | where it is pushed or pulled |
+| `handle_motion` | 3 a mechanism | 1 | unit vector: which way the handle goes as the joint opens |
+| `ee_to_handle` | 3 a mechanism | 0.2 m | from the end effector to the handle |
+| `distractor_position` | 3 an observed distractor | 0.25 m | |
 | `previous_action` | one an action | 1 | the last action |
 | `goal` | 3 | 0.25 m | the desired goal |
 | `to_goal` | 3 | 0.2 m | from the achieved goal to the desired goal |
@@ -39,18 +47,24 @@ from armature.errors import ConfigError
 from armature.registry import Table
 
 
-@dataclass
+@dataclass(slots=True)
 class Snapshot:
     """Everything measured after one control step; observation, reward and expert read nothing else."""
 
     robot: RobotState
-    objects: list[ObjectState] = field(default_factory=list)
-    mechanisms: list[MechanismState] = field(default_factory=list)
-    lag: np.ndarray = field(default_factory=lambda: np.zeros(0))
-    grasped: bool = False
-    previous_action: np.ndarray = field(default_factory=lambda: np.zeros(0))
-    achieved_goal: np.ndarray = field(default_factory=lambda: np.zeros(3))
-    goal: np.ndarray = field(default_factory=lambda: np.zeros(3))
+    objects: list[ObjectState]
+    mechanisms: list[MechanismState]
+    distractors: list[np.ndarray]
+    """Positions (3,) of the observed ones, in metres."""
+    lag: np.ndarray
+    """What is still to come of earlier actions; its meaning is the action mode's."""
+    grasped: bool
+    """Whether all fingers touch the first object."""
+    previous_action: np.ndarray
+    goal: np.ndarray
+    """(k,)."""
+    achieved_goal: np.ndarray = field(init=False)
+    """(k,)."""
 
 
 GOAL_PARTS = ("goal", "to_goal")
@@ -92,6 +106,8 @@ PARTS.update(
     joint_velocities=Part(lambda now: now.robot.joint_velocities),
     ee_position=Part(lambda now: now.robot.ee_position, 0.25),
     ee_velocity=Part(lambda now: now.robot.ee_velocity),
+    ee_rotation=Part(lambda now: rotation_columns(now.robot.ee_quaternion)),
+    ee_spin=Part(lambda now: now.robot.ee_spin, 2.0),
     lag=Part(lambda now: now.lag, 0.05),
     gripper_width=Part(lambda now: (now.robot.gripper_width,), 0.1),
     grasped=Part(lambda now: (float(now.grasped),)),
@@ -103,6 +119,12 @@ PARTS.update(
     object_to_object=Part(
         lambda now: _joined([body.position - now.objects[0].position for body in now.objects[1:]]), 0.2
     ),
+    mechanism_opening=Part(lambda now: [mechanism.opening for mechanism in now.mechanisms], 0.1),
+    mechanism_speed=Part(lambda now: [mechanism.speed for mechanism in now.mechanisms]),
+    handle_position=Part(lambda now: _joined([mechanism.handle for mechanism in now.mechanisms]), 0.25),
+    handle_motion=Part(lambda now: _joined([mechanism.motion for mechanism in now.mechanisms])),
+    ee_to_handle=Part(lambda now: _joined([m.handle - now.robot.ee_position for m in now.mechanisms]), 0.2),
+    distractor_position=Part(lambda now: _joined(now.distractors), 0.25),
     previous_action=Part(lambda now: now.previous_action),
     goal=Part(lambda now: now.goal, 0.25),
     to_goal=Part(lambda now: now.goal - now.achieved_goal, 0.2),

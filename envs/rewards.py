@@ -37,8 +37,8 @@ def closing_in(distance: np.ndarray) -> np.ndarray:
 def from_above(achieved: np.ndarray, desired: np.ndarray, height: float) -> np.ndarray:
     """Return the points (n, 3) to steer for on a way that comes down on `desired` from above, all in metres.
 
-    Far off to the side the point lies `height` above the goal; within `height` of its vertical it sinks onto the goal. The
-    straight way would lead through whatever carries or surrounds the goal.
+    Far off to the side the point lies `height` above the goal; within `height` of its vertical it sinks onto the goal.
+    The straight way would lead through whatever carries or surrounds the goal.
     """
     beside = np.hypot(achieved[:, 0] - desired[:, 0], achieved[:, 1] - desired[:, 1])
     point = desired.astype(float)

@@ -9,17 +9,18 @@ import gymnasium
 import numpy as np
 from gymnasium import spaces
 
-from armature.envs.actions import ActionMode
+from armature.envs.actions.base import ActionMode
 from armature.envs.bodies import ObjectState
 from armature.envs.camera import Camera
 from armature.envs.observations import GOAL_PARTS, Observation, Snapshot
+from armature.envs.randomization import Randomization
 from armature.envs.rewards import Reward
 from armature.envs.robots.base import Robot
 from armature.envs.robots.description import RobotDescription
+from armature.envs.scenery import Scenery, read_scene
 from armature.envs.simulation import Simulation
 from armature.envs.tasks.base import Task
 from armature.envs.workspaces.base import Workspace
-from armature.errors import ConfigError
 from armature.registry import resolve, robot_actions, robots, tasks, workspaces
 
 ObsType = np.ndarray | dict[str, np.ndarray]
@@ -45,14 +46,20 @@ class RobotEnv(gymnasium.Env[ObsType, np.ndarray]):
 
     ## Episode end
     Truncated after `episode_steps`; terminated on success only if `terminate_on_success`. `info["is_success"]`
-    stands at every step; the last one also has `success_once`, `success_at_end` and `first_success_step`.
+    stands at every step; the last one also has `success_once`, `success_at_end` and `first_success_step`. What
+    `randomize` has drawn is in `info["randomization"]` at the reset and at the last step.
 
     Args:
         robot: name of a robot.
         robot_action: name of an action mode.
-        workspace: name of a workspace.
+        gripper_action: what the last number means to the gripper: `width`, `open_close`, `blocked` (no such number), or
+            `auto`, which is `width` if the task uses the gripper and else `blocked`.
+        workspace: name of a workspace, or path of a .json file that describes one.
         task: name of a task.
         task_kwargs: the task's parameters.
+        task_objects: what the task handles, one entry an object (`armature.scene.ObjectConfig`).
+        distractors: bodies in the way that nothing moves (`armature.scene.DistractorConfig`).
+        clutter: loose objects that lie about (`armature.scene.ClutterConfig`).
         observation: `goal` or `flat`.
         observation_parts: names of parts; None takes the task's own.
         reward: `dense` or `sparse`.
@@ -60,6 +67,7 @@ class RobotEnv(gymnasium.Env[ObsType, np.ndarray]):
         episode_steps: length of an episode in control steps; None takes the task's. (The config's key is
             `max_episode_steps`, a name that `gymnasium.make` keeps for itself.)
         terminate_on_success: end an episode at its first success.
+        randomize: what differs from episode to episode: samplers by quantity (`armature.envs.randomization`).
         render_mode: None, `rgb_array`, or `human` for PyBullet's window in real time.
         simulation: settings of `armature.envs.simulation.Simulation`.
     """
@@ -71,15 +79,20 @@ class RobotEnv(gymnasium.Env[ObsType, np.ndarray]):
         *,
         robot: str = "panda",
         robot_action: str = "ee_delta",
+        gripper_action: str = "auto",
         workspace: str = "table",
         task: str = "reach",
         task_kwargs: Mapping[str, Any] | None = None,
+        task_objects: Sequence[Mapping[str, Any]] = (),
+        distractors: Sequence[Mapping[str, Any]] = (),
+        clutter: Mapping[str, Any] | None = None,
         observation: str = "goal",
         observation_parts: Sequence[str] | None = None,
         reward: str = "sparse",
         reward_weights: Mapping[str, float] | None = None,
         episode_steps: int | None = None,
         terminate_on_success: bool = False,
+        randomize: Mapping[str, Any] | None = None,
         render_mode: str | None = None,
         **simulation: Any,
     ) -> None:
@@ -87,26 +100,37 @@ class RobotEnv(gymnasium.Env[ObsType, np.ndarray]):
         task_class: type[Task] = resolve(tasks[task])
         mode_class: type[ActionMode] = resolve(robot_actions[robot_action])
         task_class.check(task_kwargs or {}, reward_weights or {})
-        if task_class.uses_gripper and description.gripper is None:
-            raise ConfigError(f"task_type {task!r} needs a gripper, and robot {robot!r} has none.")
+        mode_class.check(robot=robot, robot_action=robot_action, task=task, gripper_action=gripper_action)
         self.task = task_class(**(task_kwargs or {}))
         self.task.hand = description.hand
+        scene = read_scene(task_objects, distractors, clutter)
+        self.task.objects = task_class.chosen_objects(scene.task_objects)
         self.reward = Reward(self.task, reward, reward_weights or {})
         goal_parts = GOAL_PARTS if observation == "flat" else ()
         if observation == "goal":  # Gymnasium and SB3 take an environment that has this method for a goal environment
             self.compute_reward = self._compute_reward
-        self.observation = Observation(observation_parts or (*self.task.parts, *goal_parts), observation)
+        seen_parts = ("distractor_position",) if any(body.observed for body in scene.distractors) else ()
+        parts = dict.fromkeys((*self.task.parts, *mode_class.parts, *seen_parts, *goal_parts))  # each once
+        self.observation = Observation(observation_parts or tuple(parts), observation)
         self.episode_steps = episode_steps or self.task.horizon
         self.terminate_on_success = terminate_on_success
         self.render_mode = render_mode
 
         self.simulation = Simulation(gui=render_mode == "human", visuals=render_mode == "rgb_array", **simulation)
-        self.workspace: Workspace = resolve(workspaces[workspace])()
+        self.workspace: Workspace = workspaces.find(workspace)
         self.workspace.build(self.simulation)
-        self.robot = Robot(self.simulation, description, (-description.distance, 0.0, 0.0))
-        self.bodies = self.task.build(self.simulation)
-        self.action_mode = mode_class(self.robot, self.workspace, gripper=self.task.uses_gripper)
-        self.camera = Camera(self.simulation, self.task.success_distance) if render_mode else None
+        base = np.array(self.workspace.robot_offset) - (description.distance, 0, 0)
+        self.robot = Robot(self.simulation, description, base)
+        self.task.surroundings = self.workspace.area
+        self.bodies = self._built = self.task.build(self.simulation)
+        self.scenery = Scenery(self.simulation, scene, self.workspace.area)
+        if gripper_action == "auto":
+            gripper_action = "width" if self.task.uses_gripper else "blocked"
+        self.action_mode = mode_class(self.robot, self.workspace, gripper_action)
+        self.camera = (
+            Camera(self.simulation, self.workspace.camera, self.task.success_distance) if render_mode else None
+        )
+        self._randomization = Randomization(self, randomize or {})
         self._begin_episode(np.random.default_rng(0))
         self.action_space = spaces.Box(-1.0, 1.0, (self.action_mode.size,), np.float32)
         self.observation_space = _space_like(self.observation.of(self.now))
@@ -119,30 +143,26 @@ class RobotEnv(gymnasium.Env[ObsType, np.ndarray]):
         """Start an episode; with the same seed it is the same episode, whatever happened before."""
         super().reset(seed=seed)
         self._begin_episode(self.np_random)
-        return self.observation.of(self.now), {"is_success": bool(self._success[0])}
+        return self.observation.of(self.now), {"is_success": bool(self._success[0]), **self._drawn}
 
     def step(self, action: np.ndarray) -> tuple[ObsType, float, bool, bool, dict[str, Any]]:
         """Apply an action for one control period."""
         action = np.asarray(action, dtype=np.float64)
         self._actions.append(action)
         self._advance(np.minimum(np.maximum(action, -1.0), 1.0))
-        facts = self.task.facts(self.now)
-        rows = {name: np.asarray(fact)[None] for name, fact in facts.items()}
-        computed = self.reward.compute(self._success, self.now.achieved_goal[None], self.now.goal[None], rows)
         success = bool(self._success[0])
         terminated = success and self.terminate_on_success
         truncated = len(self._actions) >= self.episode_steps and not terminated
         info: dict[str, Any] = {"is_success": success}
-        if self.reward.kind == "dense":
-            info["reward_terms"] = {name: float(term[0]) for name, term in computed.terms.items()}
-            info["facts"] = facts
+        reward = self._reward(info)
         if terminated or truncated:
             info["success_once"] = self._first_success is not None
             info["success_at_end"] = success
             info["first_success_step"] = self._first_success
+            info |= self._drawn
         if self.render_mode == "human":
             self.render()
-        return self.observation.of(self.now), float(computed.rewards[0]), terminated, truncated, info
+        return self.observation.of(self.now), reward, terminated, truncated, info
 
     def _compute_reward(
         self, achieved_goal: np.ndarray, desired_goal: np.ndarray, info: Mapping[str, Any] | Sequence[Mapping[str, Any]]
@@ -212,12 +232,16 @@ class RobotEnv(gymnasium.Env[ObsType, np.ndarray]):
         self._began_with = rng.bit_generator.state
         layout = self.task.draw(rng)
         self.goal = layout.goal.astype(np.float32)
+        self.bodies = self._built  # randomised sizes put others in their places
         self.robot.reset(self.task.start_width)
         self.simulation.forget_contacts()
         for body, pose in zip(self.bodies.objects, layout.objects, strict=True):
             self.simulation.place(body, *pose)
         for mechanism, (pose, opening) in zip(self.bodies.mechanisms, layout.mechanisms, strict=True):
             self.simulation.place_mechanism(mechanism, pose, opening)
+        self.scenery.place(rng, self.bodies, layout.clear)
+        drawn = self._randomization.begin(rng)
+        self._drawn = {"randomization": drawn} if drawn else {}
         self.robot.hold(self.task.start_width)
         self.simulation.detect_collisions()
         self._actions: list[np.ndarray] = []
@@ -233,17 +257,30 @@ class RobotEnv(gymnasium.Env[ObsType, np.ndarray]):
         if self._success[0] and self._first_success is None:
             self._first_success = len(self._actions)
 
+    def _reward(self, info: dict[str, Any]) -> float:
+        """Return the reward of the present state; tell a dense one's terms, and the facts they need, in `info`."""
+        achieved, desired, facts = self.now.achieved_goal[None], self.now.goal[None], {}
+        if self.reward.kind == "dense":
+            info["facts"] = self.task.facts(self.now)
+            facts = {name: np.asarray(fact)[None] for name, fact in info["facts"].items()}
+        computed = self.reward.compute(self._success, achieved, desired, facts)
+        if computed.terms:
+            info["reward_terms"] = {name: float(term[0]) for name, term in computed.terms.items()}
+        return float(computed.rewards[0])
+
     def _observe(self, action: np.ndarray) -> None:
         """Measure the world once; observation, reward and expert read the result."""
         simulation, objects = self.simulation, self.bodies.objects
-        now = self.now = Snapshot(self.robot.now, previous_action=action, goal=self.goal)
-        for body in objects:
-            position, quaternion = simulation.pose(body)
-            linear, angular = simulation.velocity(body)
-            now.objects.append(ObjectState(np.array(position), quaternion, np.array(linear), np.array(angular)))
-        now.mechanisms = [simulation.mechanism_state(mechanism) for mechanism in self.bodies.mechanisms]
-        now.lag = self.action_mode.lag(now.robot)
-        now.grasped = bool(objects) and self.task.uses_gripper and self.robot.grasps(objects[0])
+        now = self.now = Snapshot(
+            robot=self.robot.now,
+            objects=[ObjectState(simulation.pose(body), simulation.velocity(body)) for body in objects],
+            mechanisms=[simulation.mechanism_state(mechanism) for mechanism in self.bodies.mechanisms],
+            distractors=self.scenery.positions(),
+            lag=self.action_mode.lag(self.robot.now),
+            grasped=bool(objects) and self.task.uses_gripper and self.robot.grasps(objects[0]),
+            previous_action=action,
+            goal=self.goal,
+        )
         now.achieved_goal = self.task.achieved_goal(now).astype(np.float32)
         self._success = self.task.success(now.achieved_goal[None], now.goal[None])
 

@@ -10,15 +10,20 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from armature.envs.bodies import UPRIGHT, Mechanism, MechanismState, Pose, Vector
 from armature.envs.engine import p, pybullet_data
-from armature.errors import ArmatureError
+from armature.envs.look import Look
+from armature.errors import ArmatureError, ConfigError
 
 PARKING_Z = -10.0
 """Height far under the floor where bodies wait while a reset empties the contact cache, in metres."""
+PARKED = Pose((0.0, 0.0, PARKING_Z))
+"""Where a body is before it is placed for the first time."""
 
 
 class Simulation:
@@ -48,12 +53,17 @@ class Simulation:
         self.gui = gui
         self.visuals = visuals or gui
         self.substeps = substeps
-        self.control_period = time_step * substeps
+        self.time_step, self.control_period = time_step, time_step * substeps
+        self.movers: list[Callable[[float], None]] = []
+        """Called before every substep with the seconds since the episode began: they place what moves on its own."""
+        self.time = 0.0
         self.client = p.connect(p.GUI if gui else p.DIRECT)
+        self.look = Look()
+        """What cameras go by; randomisation changes it."""
         self._loose: list[int] = []
         """Bodies that are moved out of the way while a reset empties the contact cache."""
         p.setAdditionalSearchPath(pybullet_data.getDataPath(), physicsClientId=self.client)
-        p.setGravity(0, 0, -9.81, physicsClientId=self.client)
+        self.set_gravity(9.81)
         p.setPhysicsEngineParameter(
             fixedTimeStep=time_step,
             numSolverIterations=solver_iterations,
@@ -66,71 +76,102 @@ class Simulation:
 
     # -------------------------------------------------------------------------------------------- building
 
-    def load_urdf(self, path: str, position: Vector, quaternion: Vector = UPRIGHT, fixed: bool = True) -> int:
+    def load_urdf(
+        self, path: str, position: Vector, quaternion: Vector = UPRIGHT, fixed: bool = True, scale: float = 1.0
+    ) -> int:
         """Load a URDF from a path or from PyBullet's data folder; return the body's id."""
         flags = 0 if self.visuals else p.URDF_IGNORE_VISUAL_SHAPES
-        return p.loadURDF(path, position, quaternion, useFixedBase=fixed, flags=flags, physicsClientId=self.client)
-
-    def add_box(
-        self,
-        half_extents: Vector,
-        position: Vector,
-        mass: float = 0.0,
-        color: Vector = (0.5, 0.5, 0.5, 1.0),
-        lateral_friction: float = 0.5,
-        spinning_friction: float = 0.0,
-    ) -> int:
-        """Add a box (metres, kilograms; mass 0 is a fixed body); return its id."""
-        shape = p.createCollisionShape(p.GEOM_BOX, halfExtents=half_extents, physicsClientId=self.client)
-        visual = -1
-        if self.visuals:
-            visual = p.createVisualShape(
-                p.GEOM_BOX, halfExtents=half_extents, rgbaColor=color, physicsClientId=self.client
-            )
-        return self._add_body(shape, visual, position, mass, lateral_friction, spinning_friction)
-
-    def add_cylinder(
-        self,
-        radius: float,
-        height: float,
-        position: Vector,
-        mass: float = 0.0,
-        color: Vector = (0.5, 0.5, 0.5, 1.0),
-        lateral_friction: float = 0.5,
-        spinning_friction: float = 0.0,
-    ) -> int:
-        """Add an upright cylinder (metres, kilograms; mass 0 is a fixed body); return its id."""
-        client = self.client
-        shape = p.createCollisionShape(p.GEOM_CYLINDER, radius=radius, height=height, physicsClientId=client)
-        visual = -1
-        if self.visuals:
-            visual = p.createVisualShape(
-                p.GEOM_CYLINDER, radius=radius, length=height, rgbaColor=color, physicsClientId=client
-            )
-        return self._add_body(shape, visual, position, mass, lateral_friction, spinning_friction)
-
-    def _add_body(
-        self,
-        shape: int,
-        visual: int,
-        position: Vector,
-        mass: float,
-        lateral_friction: float,
-        spinning_friction: float,
-    ) -> int:
-        """Add a body of one shape that never sleeps: waking depends on history."""
-        body = p.createMultiBody(mass, shape, visual, position, physicsClientId=self.client)
-        p.changeDynamics(
-            body,
-            -1,
-            lateralFriction=lateral_friction,
-            spinningFriction=spinning_friction,
-            activationState=p.ACTIVATION_STATE_DISABLE_SLEEPING,
+        return p.loadURDF(
+            path,
+            position,
+            quaternion,
+            useFixedBase=fixed,
+            flags=flags,
+            globalScaling=scale,
             physicsClientId=self.client,
         )
-        if mass > 0:
-            self._loose.append(body)
+
+    def load_robot(self, path: str, position: Vector) -> int:
+        """Load the first body of an SDF, or a URDF, its base fixed; return the body's id."""
+        if not path.endswith(".sdf"):
+            return self.load_urdf(path, position)
+        body: int = p.loadSDF(path, physicsClientId=self.client)[0]
+        stands, quaternion = self.pose(body)  # of the base's centre of mass, while an SDF begins at the origin
+        self.place(body, np.add(position, stands), quaternion)
         return body
+
+    def load_object(
+        self,
+        path: str,
+        fixed: bool,
+        scale: float = 1.0,
+        mass: float | None = None,
+        color: Vector | None = None,
+        position: Vector = PARKED.position,
+        quaternion: Vector = UPRIGHT,
+    ) -> int:
+        """Load the URDF of an object; None keeps the file's own mass (kilograms) and colours."""
+        try:
+            body = self.load_urdf(path, position, quaternion, fixed, scale)
+        except p.error:
+            raise ConfigError(f"PyBullet cannot load {path}: is a mesh missing that it names?") from None
+        if mass is not None:
+            p.changeDynamics(body, -1, mass=mass, physicsClientId=self.client)
+        if color is not None and self.visuals:
+            for link in self._links(body):
+                p.changeVisualShape(body, link, rgbaColor=color, physicsClientId=self.client)
+        return body
+
+    def add_shape(
+        self,
+        kind: str,
+        size: Vector,
+        mass: float = 0.0,
+        color: Vector = (0.5, 0.5, 0.5, 1.0),
+        position: Vector = PARKED.position,
+        quaternion: Vector = UPRIGHT,
+    ) -> int:
+        """Add a box, sphere or cylinder of metres along x, y, z; mass 0 (kilograms) is a fixed body; return its id."""
+        x, y, z = size
+        shape, solid, seen = {
+            "box": (p.GEOM_BOX, {"halfExtents": (x / 2, y / 2, z / 2)}, {"halfExtents": (x / 2, y / 2, z / 2)}),
+            "sphere": (p.GEOM_SPHERE, {"radius": x / 2}, {"radius": x / 2}),
+            "cylinder": (p.GEOM_CYLINDER, {"radius": x / 2, "height": z}, {"radius": x / 2, "length": z}),
+        }[kind]
+        collision = p.createCollisionShape(shape, **solid, physicsClientId=self.client)
+        visual = -1
+        if self.visuals:
+            visual = p.createVisualShape(shape, **seen, rgbaColor=color, physicsClientId=self.client)
+        return p.createMultiBody(mass, collision, visual, position, quaternion, physicsClientId=self.client)
+
+    def set_friction(self, body: int, lateral: float, rolling: float, spinning: float) -> None:
+        """Set the friction of all of a body: a coefficient, and two lengths in metres."""
+        for link in self._links(body):
+            p.changeDynamics(
+                body,
+                link,
+                lateralFriction=lateral,
+                rollingFriction=rolling,
+                spinningFriction=spinning,
+                physicsClientId=self.client,
+            )
+
+    def make_episodic(self, body: int) -> None:
+        """Prepare a body that is placed anew in every episode."""
+        for link in self._links(body):
+            # A sleeping body's state is not restored, and waking depends on history.
+            p.changeDynamics(
+                body, link, activationState=p.ACTIVATION_STATE_DISABLE_SLEEPING, physicsClientId=self.client
+            )
+        self._loose.append(body)
+
+    def bounds(self, body: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return the lowest and the highest corner (3,) of the box around a body."""
+        boxes = np.array([p.getAABB(body, link, physicsClientId=self.client) for link in self._links(body)])
+        return boxes[:, 0].min(axis=0), boxes[:, 1].max(axis=0)
+
+    def _links(self, body: int) -> range:
+        return range(-1, p.getNumJoints(body, physicsClientId=self.client))
 
     def add_mechanism(
         self, path: str, joint: str, handle: str, resistance: float, returns_to: float | None = None
@@ -142,7 +183,41 @@ class Simulation:
         for index in range(p.getNumJoints(body, physicsClientId=self.client)):
             info = p.getJointInfo(body, index, physicsClientId=self.client)
             joints[info[1].decode()], links[info[12].decode()] = index, index
+        for link in (-1, *links.values()):
+            p.changeDynamics(
+                body,
+                link,
+                lateralFriction=0.3,
+                activationState=p.ACTIVATION_STATE_DISABLE_SLEEPING,
+                physicsClientId=self.client,
+            )
         return Mechanism(body, joints[joint], links[handle], resistance, returns_to)
+
+    def add_scaled(self, body: int, factor: float) -> int:
+        """Add a copy of a loose body that is larger by a factor and has the same mass and surface; return its id.
+
+        It looks like its collision shape. Raises `ArmatureError` for a body of several shapes.
+        """
+        client = self.client
+        shapes = p.getCollisionShapeData(body, -1, physicsClientId=client)
+        if len(shapes) != 1:
+            raise ArmatureError(f"an object of {len(shapes)} shapes cannot be had in other sizes; one of a single can.")
+        form = _scaled_form(shapes[0], factor)
+        shape, visual = p.createCollisionShape(**form.solid, physicsClientId=client), -1
+        if self.visuals and (seen := p.getVisualShapeData(body, physicsClientId=client)):
+            visual = p.createVisualShape(**form.seen, rgbaColor=seen[0][7], physicsClientId=client)
+        mass, friction, *_, bounce, rolling, spinning = p.getDynamicsInfo(body, -1, physicsClientId=client)[:8]
+        copy = p.createMultiBody(mass, shape, visual, (0, 0, PARKING_Z), physicsClientId=client)
+        self.set_dynamics(
+            copy,
+            lateralFriction=friction,
+            restitution=bounce,
+            rollingFriction=rolling,
+            spinningFriction=spinning,
+            activationState=p.ACTIVATION_STATE_DISABLE_SLEEPING,
+        )
+        self._loose.append(copy)
+        return copy
 
     def add_marker(self, radius: float, color: Vector) -> int:
         """Add a sphere that is seen but never touched; return its id."""
@@ -155,6 +230,28 @@ class Simulation:
         """Put a body somewhere, at rest."""
         p.resetBasePositionAndOrientation(body, position, quaternion, physicsClientId=self.client)
         p.resetBaseVelocity(body, (0, 0, 0), (0, 0, 0), physicsClientId=self.client)
+
+    def park(self, body: int) -> None:
+        """Put a loose body where it touches nothing."""
+        self.place(body, (self._loose.index(body), 0, PARKING_Z))
+
+    def lowest(self, body: int) -> float:
+        """Return the height in metres of the lowest point of a body's base."""
+        return p.getAABB(body, -1, physicsClientId=self.client)[0][2]
+
+    def set_dynamics(self, body: int, link: int = -1, **values: float) -> None:
+        """Set values of a link's dynamics by PyBullet's names (SI units)."""
+        p.changeDynamics(body, link, physicsClientId=self.client, **values)
+
+    def set_gravity(self, downward: float) -> None:
+        """Set the downward acceleration in metres per second squared."""
+        p.setGravity(0, 0, -downward, physicsClientId=self.client)
+
+    def paint(self, body: int, color: Vector) -> None:
+        """Give all of a body one colour: red, green, blue in [0, 1]; without visuals there is nothing to paint."""
+        if self.visuals:
+            for link in range(-1, p.getNumJoints(body, physicsClientId=self.client)):
+                p.changeVisualShape(body, link, rgbaColor=(*color, 1), physicsClientId=self.client)
 
     def place_mechanism(self, mechanism: Mechanism, pose: Pose, opening: float) -> None:
         """Put a mechanism somewhere, its joint at `opening` (metres or radians), at rest."""
@@ -171,7 +268,8 @@ class Simulation:
         """Measure a mechanism."""
         opening, speed, *_ = p.getJointState(mechanism.body, mechanism.joint, physicsClientId=self.client)
         link = p.getLinkState(mechanism.body, mechanism.handle, computeForwardKinematics=1, physicsClientId=self.client)
-        return MechanismState(np.array(link[4]), opening, speed)
+        motion = p.getMatrixFromQuaternion(link[5])[0::3]
+        return MechanismState(np.array(link[4]), np.array(motion), opening, speed)
 
     def pose(self, body: int) -> tuple[tuple[float, ...], tuple[float, ...]]:
         """Return position (3) and quaternion (x, y, z, w) of a body's base."""
@@ -181,15 +279,19 @@ class Simulation:
         """Return linear (m/s) and angular (rad/s) velocity of a body's base."""
         return p.getBaseVelocity(body, physicsClientId=self.client)
 
-    def touching(self, body: int, link: int, other: int) -> bool:
-        """Return whether a link of `body` had contact with `other` in the last substep."""
-        return bool(p.getContactPoints(body, other, link, physicsClientId=self.client))
+    def touching(self, body: int, other: int) -> set[int]:
+        """Return the links of `body` that had contact with `other` in the last substep; -1 is its base."""
+        return {contact[3] for contact in p.getContactPoints(body, other, physicsClientId=self.client)}
 
     # -------------------------------------------------------------------------------------------- time
 
     def step(self) -> None:
         """Advance by one control step."""
         for _ in range(self.substeps):
+            if self.movers:
+                self.time += self.time_step
+                for move in self.movers:
+                    move(self.time)
             p.stepSimulation(physicsClientId=self.client)
 
     def forget_contacts(self) -> None:
@@ -198,8 +300,9 @@ class Simulation:
         A reset in place that skips this leaks the history of earlier episodes into the next one: contacts kept by
         Bullet warm-start the solver.
         """
-        for index, body in enumerate(self._loose):
-            self.place(body, (index, 0, PARKING_Z))
+        self.time = 0.0
+        for body in self._loose:
+            self.park(body)
         self.detect_collisions()
 
     def detect_collisions(self) -> None:
@@ -211,6 +314,32 @@ class Simulation:
         if self.client >= 0 and p.isConnected(self.client):
             p.disconnect(self.client)
         self.client = -1
+
+
+class _Form(NamedTuple):
+    """A shape as arguments of `createCollisionShape` and `createVisualShape`, which differ in names."""
+
+    solid: dict[str, Any]
+    seen: dict[str, Any]
+
+
+def _scaled_form(shape: Sequence[Any], factor: float) -> _Form:
+    """Return a shape of `getCollisionShapeData`, whose place is relative to the centre of mass, in another size."""
+    _, _, kind, size, file, position, quaternion = shape
+    x, y, z = (factor * edge for edge in size)
+    offset = [factor * place for place in position]
+    common: dict[str, Any] = {"shapeType": kind}
+    if kind == p.GEOM_BOX:
+        common["halfExtents"] = (x / 2, y / 2, z / 2)
+    elif kind == p.GEOM_MESH:
+        common |= {"fileName": file.decode(), "meshScale": (x, y, z)}
+    else:  # a sphere has its radius thrice, cylinders and capsules have height and radius
+        common["radius"] = y
+    solid = {**common, "collisionFramePosition": offset, "collisionFrameOrientation": quaternion}
+    seen = {**common, "visualFramePosition": offset, "visualFrameOrientation": quaternion}
+    if kind in (p.GEOM_CYLINDER, p.GEOM_CAPSULE):
+        solid["height"] = seen["length"] = x
+    return _Form(solid, seen)
 
 
 def check_display() -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import operator
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -77,31 +78,36 @@ class Robot:
 
     DAMPING = 0.05
     """Damping of inverse kinematics, in metres: larger is calmer near singular poses and less exact."""
-    GEAR_FORCE = 1000.0
-    GEAR_ERP = 0.2
     POSTURE_GAIN = 0.1
     """Share of the way to the rest pose that redundant joints go in a control step."""
+    REFLECTED_INERTIA = 0.01
+    """Inertia in kg m^2 of a gripper's motor as its turning joints feel it through the gears; their bars weigh little,
+    and the solver would let what they hold bend them."""
 
     def __init__(self, simulation: Simulation, description: RobotDescription, base_position: Vector) -> None:
         self.simulation, self.description = simulation, description
-        self.body = simulation.load_urdf(description.urdf, base_position)
+        self.body = simulation.load_robot(description.urdf, base_position)
         joints, links, limits = self._read_joints()
         self.arm = [joints[name] for name in description.arm_joints]
         self.ee_link = links[description.ee_link]
         self._read_gripper(joints, links)
         self._set_order(sorted(limits))
+        self._hold_idle_joints(limits)
         self.low, self.high = (np.array([limits[joint][side] for joint in self.arm]) for side in (0, 1))
         self.max_step = np.array(description.max_velocities) * simulation.control_period
         """Radians (n_arm,) that the velocity limits allow in a control step."""
+        self._per_step = (1 / self.max_step).tolist()
         self.rest_pose = np.array(description.rest_pose)
         self._damping = self.DAMPING**2 * np.eye(len(self.arm))
         # A motor removes this share of its error in a substep: an error of `max_step` is met at the velocity limit.
         self._gains = [1 / simulation.substeps] * len(self._motors)
-        self._set_dynamics()
+        self._set_dynamics(links)
+        self.set_strength(1.0)
         self.joint_targets = self.rest_pose
         self.ee_target: Floats = (0.0, 0.0, 0.0)
         self.ee_target_quaternion: Floats = description.ee_quaternion
         self.width_target = 0.0
+        self._jacobian: np.ndarray | None = None
         self.measure()
 
     def _read_joints(self) -> tuple[Table[int], Table[int], dict[int, tuple[float, float]]]:
@@ -114,7 +120,8 @@ class Robot:
             info = p.getJointInfo(self.body, index, physicsClientId=client)
             joints[info[1].decode()], links[info[12].decode()] = index, index
             if info[2] != p.JOINT_FIXED:
-                limits[index] = (info[8], info[9])
+                endless = info[8] > info[9]
+                limits[index] = (-2 * math.pi, 2 * math.pi) if endless else (info[8], info[9])
         return joints, links, limits
 
     def _read_gripper(self, joints: Table[int], links: Table[int]) -> None:
@@ -125,29 +132,26 @@ class Robot:
         self._closed = gripper.closed if gripper else ()
         self._travel = [far - near for far, near in zip(gripper.open, gripper.closed, strict=True)] if gripper else []
         """How far each joint of the gripper moves from closed to open."""
-        self._forces = [*self.description.forces, *[gripper.force if gripper else 0.0] * len(self.gripper_joints)]
-        self._couple_gripper()
+        strengths = [0.0 if name in gripper.passive else gripper.force for name in gripper.joints] if gripper else []
+        self._full_forces = [*self.description.forces, *strengths]
+        for leader, follower in gripper.gears if gripper else ():
+            self._couple(joints[leader], joints[follower])
 
-    def _couple_gripper(self) -> None:
-        """Tie the gripper's joints to the first of them by gears, as one motor moves them in the real hand.
-
-        Bullet knows no mimic joints, and motors of their own would let a held object push all fingers to one side.
-        """
-        client = self.simulation.client
-        for joint, way in zip(self.gripper_joints[1:], self._travel[1:], strict=True):
-            gear = p.createConstraint(
-                *(self.body, self.gripper_joints[0], self.body, joint, p.JOINT_GEAR),
-                *((0, 1, 0), (0, 0, 0), (0, 0, 0)),
-                physicsClientId=client,
-            )
-            ratio = -way / self._travel[0]
-            p.changeConstraint(
-                gear, gearRatio=ratio, maxForce=self.GEAR_FORCE, erp=self.GEAR_ERP, physicsClientId=client
-            )
+    def _couple(self, leader: int, follower: int) -> None:
+        """Tie two joints of the gripper by a gear: Bullet knows no mimic joints."""
+        way = dict(zip(self.gripper_joints, self._travel, strict=True))
+        gear = p.createConstraint(
+            *(self.body, leader, self.body, follower, p.JOINT_GEAR),
+            *((0, 1, 0), (0, 0, 0), (0, 0, 0)),
+            physicsClientId=self.simulation.client,
+        )
+        ratio = -way[leader] / way[follower]
+        p.changeConstraint(gear, gearRatio=ratio, maxForce=1000, erp=1.0, physicsClientId=self.simulation.client)
 
     def _set_order(self, movable: list[int]) -> None:
         """Choose the order in which joints are read: motors first; Jacobians have the order of the URDF."""
-        self._read = self._motors + [joint for joint in movable if joint not in self._motors]
+        self._idle = [joint for joint in movable if joint not in self._motors]
+        self._read = self._motors + self._idle
         self._urdf_order = [self._read.index(joint) for joint in movable]
         columns = [movable.index(joint) for joint in self.arm]
         first = columns[0]
@@ -155,24 +159,47 @@ class Robot:
         self._arm_columns = slice(first, first + len(columns)) if side_by_side else columns  # a slice is faster
         self._no_speeds = [0.0] * len(movable)
 
-    def _set_dynamics(self) -> None:
+    def _hold_idle_joints(self, limits: Mapping[int, tuple[float, float]]) -> None:
+        """Fix joints that are neither arm nor gripper at 0, or as near as their limits allow."""
+        self._idle_positions = [min(max(0.0, limits[joint][0]), limits[joint][1]) for joint in self._idle]
+        strength = [max(self.description.forces)] * len(self._idle)
+        p.setJointMotorControlArray(
+            self.body,
+            self._idle,
+            p.POSITION_CONTROL,
+            targetPositions=self._idle_positions,
+            forces=strength,
+            physicsClientId=self.simulation.client,
+        )
+
+    def _set_dynamics(self, links: Table[int]) -> None:
         client = self.simulation.client
         for link in range(-1, p.getNumJoints(self.body, physicsClientId=client)):
             p.changeDynamics(
                 self.body, link, activationState=p.ACTIVATION_STATE_DISABLE_SLEEPING, physicsClientId=client
             )
+        for name in self.description.ghosts:
+            p.setCollisionFilterGroupMask(self.body, links[name], 0, 0, physicsClientId=client)
+        for joint in self.gripper_joints:
+            inertia = p.getDynamicsInfo(self.body, joint, physicsClientId=client)[2]
+            inertia = [max(value, self.REFLECTED_INERTIA) for value in inertia]
+            p.changeDynamics(self.body, joint, localInertiaDiagonal=inertia, physicsClientId=client)
         if gripper := self.description.gripper:
             for finger in self.fingers:
                 p.changeDynamics(
                     self.body, finger, lateralFriction=gripper.friction, spinningFriction=0.001, physicsClientId=client
                 )
 
+    def set_strength(self, share: float) -> None:
+        """Let every motor have this share of its largest force."""
+        self._forces = [share * force for force in self._full_forces]
+
     # -------------------------------------------------------------------------------------------- episodes
 
     def reset(self, width: float) -> None:
         """Return to the rest pose, at rest, the gripper open by `width` metres. Motors keep their old targets."""
-        joints = [*self.arm, *self.gripper_joints]
-        for joint, position in zip(joints, [*self.rest_pose, *self._gripper_positions(width)], strict=True):
+        positions = [*self.rest_pose, *self._gripper_positions(width), *self._idle_positions]
+        for joint, position in zip(self._read, positions, strict=True):
             p.resetJointState(self.body, joint, position, physicsClientId=self.simulation.client)
 
     def hold(self, width: float) -> None:
@@ -192,7 +219,7 @@ class Robot:
             self.body, self.ee_link, computeLinkVelocity=1, computeForwardKinematics=1, physicsClientId=client
         )
         self._positions = [joint[0] for joint in joints]
-        self._mass_centre = link[2]
+        self._mass_centre, self._jacobian = link[2], None
         count = len(self.arm)
         point, velocity = link[4], link[6]
         if any(self.description.ee_offset):
@@ -209,9 +236,26 @@ class Robot:
 
     def grasps(self, body: int) -> bool:
         """Return whether all fingers touch a body."""
-        return bool(self.fingers) and all(self.simulation.touching(self.body, link, body) for link in self.fingers)
+        return bool(self.fingers) and self.simulation.touching(self.body, body).issuperset(self.fingers)
 
     # -------------------------------------------------------------------------------------------- moving
+
+    def jacobian(self) -> np.ndarray:
+        """Return how the end effector moves and turns with the arm's joints (6, n_arm), where they were measured."""
+        if self._jacobian is None:
+            # Bullet takes the point of a Jacobian relative to the link's centre of mass.
+            point = [offset - mass for offset, mass in zip(self.description.ee_offset, self._mass_centre, strict=True)]
+            linear, angular = p.calculateJacobian(
+                self.body,
+                self.ee_link,
+                point,
+                [self._positions[index] for index in self._urdf_order],
+                self._no_speeds,
+                self._no_speeds,
+                physicsClientId=self.simulation.client,
+            )
+            self._jacobian = np.array(linear + angular)[:, self._arm_columns]
+        return self._jacobian
 
     def joints_towards(self, position: Floats, quaternion: Floats) -> np.ndarray:
         """Return arm joint positions (n_arm,) that bring the end effector closer to a pose (metres; x, y, z, w).
@@ -219,23 +263,11 @@ class Robot:
         One step of damped least squares from the measured pose: the smallest motion that makes the error small and,
         where joints are free to choose, goes towards the rest pose (Siciliano et al., Robotics, 2009, section 3.7).
         """
-        now, positions = self.now, self._positions
-        # Bullet takes the point of a Jacobian relative to the link's centre of mass.
-        point = [offset - mass for offset, mass in zip(self.description.ee_offset, self._mass_centre, strict=True)]
-        linear, angular = p.calculateJacobian(
-            self.body,
-            self.ee_link,
-            point,
-            [positions[index] for index in self._urdf_order],
-            self._no_speeds,
-            self._no_speeds,
-            physicsClientId=self.simulation.client,
-        )
-        jacobian = np.array(linear + angular)[:, self._arm_columns]
+        now, jacobian = self.now, self.jacobian()
         x, y, z, w = p.getDifferenceQuaternion(now.ee_quaternion, quaternion)
         turn = 2.0 if w >= 0 else -2.0
         error = [*map(operator.sub, position, now.ee_point), turn * x, turn * y, turn * z]
-        joints = np.array(positions[: len(self.arm)])
+        joints = np.array(self._positions[: len(self.arm)])
         posture = (self.POSTURE_GAIN * self.DAMPING**2) * (self.rest_pose - joints)
         transposed = jacobian.T
         return joints + np.linalg.solve(transposed @ jacobian + self._damping, transposed @ error + posture)
@@ -249,14 +281,17 @@ class Robot:
 
         If a joint would exceed its velocity limit, all are slowed by the same factor, so that the path stays straight.
         """
-        joints = np.array(self._positions[: len(self.arm)])
-        motion = self.joint_targets - joints
-        motion /= max(1.0, float((np.abs(motion) / self.max_step).max()))
+        joints = self._positions[: len(self.arm)]
+        motion = list(map(operator.sub, self.joint_targets.tolist(), joints))
+        share = 1 / max(1.0, *map(abs, map(operator.mul, motion, self._per_step)))
         p.setJointMotorControlArray(
             self.body,
             self._motors,
             p.POSITION_CONTROL,
-            targetPositions=[*(joints + motion).tolist(), *self._gripper_positions(self.width_target)],
+            targetPositions=[
+                *(joint + share * way for joint, way in zip(joints, motion, strict=True)),
+                *self._gripper_positions(self.width_target),
+            ],
             forces=self._forces,
             positionGains=self._gains,
             physicsClientId=self.simulation.client,

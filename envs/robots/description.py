@@ -33,6 +33,10 @@ class Gripper:
     """Largest force (newtons) or torque (newton metres) of each motor."""
     friction: float
     """Lateral friction of the fingers."""
+    gears: tuple[tuple[str, str], ...] = ()
+    """Pairs of joints that a mechanism keeps in step, such as a joint and one that mimics it."""
+    passive: tuple[str, ...] = ()
+    """Joints without a motor of their own: gears alone move them."""
 
 
 @dataclass(frozen=True)
@@ -59,6 +63,8 @@ class RobotDescription:
     """Metres from the frame of `ee_link` to the end effector, along that frame's axes."""
     radius: float = 0.012
     """Metres from the end effector to the side of what pushes: closed fingers, or a rod."""
+    ghosts: tuple[str, ...] = ()
+    """Names of links that collide with nothing, such as bars within a gripper whose meshes would cost time."""
     distance: float = 0.6
     """Metres from the base to the middle of the surface it works on."""
     unsuited: tuple[str, ...] = ()

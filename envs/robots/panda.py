@@ -21,5 +21,6 @@ PANDA = RobotDescription(
         max_width=0.08,
         force=40.0,
         friction=1.5,
+        gears=(("panda_finger_joint1", "panda_finger_joint2"),),
     ),
 )

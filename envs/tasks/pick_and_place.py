@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from armature.envs.bodies import Pose
 from armature.envs.rewards import Facts, tracking
 from armature.envs.tasks.base import Layout, Waypoint, parameter
 from armature.envs.tasks.block import BlockTask
@@ -49,10 +48,11 @@ class PickAndPlace(BlockTask):
 
     def draw(self, rng: np.random.Generator) -> Layout:
         """Draw block and goal."""
-        block, goal = self.draw_on_table(rng), self.draw_on_table(rng)
-        if rng.random() >= self.on_table:
+        block, goal = self.draw_block(rng), self.draw_goal(rng)
+        area = self.objects[0].goal_area
+        if (area is None or len(area) == 4) and rng.random() >= self.on_table:
             goal[2] += rng.uniform(0, self.max_height)
-        return Layout(goal, [Pose(block)])
+        return Layout(goal, self.poses(block, goal, rng), clear=[self.block.at(goal)])
 
     def terms(self, achieved: np.ndarray, desired: np.ndarray, facts: Facts) -> dict[str, np.ndarray]:
         """Return reaching, grasping and gated goal tracking."""

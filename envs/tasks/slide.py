@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
+from armature.envs import objects
 from armature.envs.bodies import Pose
+from armature.envs.objects import Extent
 from armature.envs.rewards import Facts, tracking
 from armature.envs.tasks.base import Bodies, Layout, Task, Waypoint, parameter
+from armature.scene import ObjectConfig
 
 if TYPE_CHECKING:
     from armature.envs.observations import Snapshot
@@ -23,8 +26,8 @@ class Slide(Task):
     The board lies on the table and reaches far beyond it. The puck is slowed down by friction alone.
 
     ## Goal
-    The puck is drawn uniformly from a square of `area` metres in front of the robot, the goal from a square of
-    `goal_area` metres around a point `goal_distance` metres further away from the robot.
+    The puck is drawn from a square of 15 cm in front of the robot, the goal from one of 20 cm beyond its workspace;
+    `task_objects` can say otherwise.
 
     ## Success
     The puck's centre is within `success_distance` of the goal. An episode is long enough for pucks to come to rest.
@@ -41,21 +44,15 @@ class Slide(Task):
     """  # noqa: E501 - a row of a table
 
     success_distance: float = parameter(0.05, "Metres between puck and goal that count as success.")
-    puck_radius: float = parameter(0.03, "Metres.")
-    puck_height: float = parameter(0.03, "Metres.")
-    puck_mass: float = parameter(0.2, "Kilograms.")
-    friction: float = parameter(0.02, "Lateral friction between puck and board.")
-    area: float = parameter(0.15, "Metres; edge of the square in which the puck starts.")
-    goal_area: float = parameter(0.2, "Metres; edge of the square that goals are drawn from.")
-    goal_distance: float = parameter(0.43, "Metres from the middle of the pucks' square to that of the goals.")
+    friction: float = parameter(0.02, "Lateral friction of the board; that of puck and board is the product of both.")
+
+    puck: Extent = field(init=False, repr=False)
+    """How much room the puck takes; set by `build`."""
 
     BOARD: ClassVar[tuple[float, float, float]] = (1.3, 0.7, 0.01)
     """Length, width and height of the board in metres."""
     BOARD_START: ClassVar[float] = -0.35
     """Where the board begins on the side of the robot, in metres."""
-    START: ClassVar[float] = -0.05
-    """Where the middle of the pucks' square is, in metres."""
-
     STROKE_TIME: ClassVar[float] = 0.06
     """Metres that a stroke's target lies ahead for each metre per second that the puck shall have (measured)."""
 
@@ -74,43 +71,42 @@ class Slide(Task):
         "object_velocity",
         "ee_to_object",
     )
+    own_objects = (
+        ObjectConfig(
+            kind="cylinder",
+            size=[0.06, 0.03],
+            mass=0.2,
+            color=[0.92, 0.35, 0.22],
+            area=[-0.125, 0.025, -0.075, 0.075],
+            goal_area=[0.28, 0.48, -0.1, 0.1],
+        ),
+    )
     reward_terms = {"behind": 1.0, "goal": 6.0, "success": 3.0}
 
     def build(self, simulation: Simulation) -> Bodies:
         """Add board and puck."""
-        length, width, height = self.BOARD
-        simulation.add_box(
-            (length / 2, width / 2, height / 2),
-            (self.BOARD_START + length / 2, 0, height / 2),
-            color=(0.80, 0.88, 0.93, 1),
-            lateral_friction=self.friction,
-        )
-        puck = simulation.add_cylinder(
-            self.puck_radius,
-            self.puck_height,
-            (0, 0, self._height),
-            self.puck_mass,
-            color=(0.92, 0.35, 0.22, 1),
-            lateral_friction=1.0,  # with the board this makes `friction`, and fingers can push in any direction
-        )
-        return Bodies([puck])
+        length, _, height = self.BOARD
+        middle = (self.BOARD_START + length / 2, 0, height / 2)
+        board = simulation.add_shape("box", self.BOARD, color=(0.80, 0.88, 0.93, 1), position=middle)
+        simulation.set_friction(board, self.friction, 0.0, 0.0)
+        self.puck = objects.extent(self.objects[0])
+        return Bodies([objects.add(simulation, self.objects[0])])
 
     @property
     def _height(self) -> float:
         """Height of the puck's centre on the board, in metres."""
-        return self.BOARD[2] + self.puck_height / 2
+        return self.BOARD[2] + self.puck.low
 
     @property
     def start_width(self) -> float:
         """Fingers stand as far apart as makes them a nook for the puck, in metres."""
-        return min(1.2 * self.puck_radius, self.hand.max_width)
+        return min(1.2 * self.puck.radius, self.hand.max_width)
 
     def draw(self, rng: np.random.Generator) -> Layout:
         """Draw puck and goal."""
-        x, y = rng.uniform(-self.area / 2, self.area / 2, 2)
-        away, aside = rng.uniform(-self.goal_area / 2, self.goal_area / 2, 2)
-        goal = np.array([self.START + self.goal_distance + away, aside, self._height])
-        return Layout(goal, [Pose((self.START + x, y, self._height))])
+        puck, goal = (objects.draw_in(area, rng) for area in (self.objects[0].area, self.objects[0].goal_area))
+        rest = np.array([0, 0, self._height])
+        return Layout(goal + rest, [Pose(puck + rest)], clear=[self.puck.at(goal + rest)])
 
     def achieved_goal(self, now: Snapshot) -> np.ndarray:
         """Return the puck's position."""
@@ -136,7 +132,7 @@ class Slide(Task):
     def behind(self, achieved: np.ndarray, desired: np.ndarray) -> np.ndarray:
         """Return the points (n, 3) beside the puck from which fingers strike it towards the goal."""
         away = (achieved - desired) / np.maximum(self.distance(achieved, desired), 1e-3)[:, None]
-        return achieved + (self.puck_radius + self.hand.radius) * away
+        return achieved + (self.puck.radius + self.hand.radius) * away
 
     def expert(self, now: Snapshot) -> Waypoint:
         """Go behind the puck, come down, push it faster and faster, and stop when it will slide far enough."""
@@ -150,7 +146,7 @@ class Slide(Task):
         if moving > 0.9 * speed or puck.position[0] > self.LAST_STROKE:
             return Waypoint(ee, width)
         # Two fingers hold a round puck between them, from straight behind; a rod has to stand right behind it.
-        nook = np.sqrt(self.puck_radius**2 - width**2 / 4) + self.hand.radius
+        nook = np.sqrt(self.puck.radius**2 - width**2 / 4) + self.hand.radius
         away = np.array([-1.0, 0.0]) if width else -direction
         touch = puck.position[:2] + nook * away
         gap = touch - ee[:2]

@@ -7,14 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from armature.envs import objects
 from armature.envs.bodies import Pose
 from armature.envs.rewards import Facts, closing_in, from_above, tracking
-from armature.envs.tasks.base import Bodies, Layout, Waypoint, parameter
+from armature.envs.tasks.base import Layout, Waypoint, parameter
 from armature.envs.tasks.block import BlockTask
+from armature.scene import ObjectConfig
 
 if TYPE_CHECKING:
     from armature.envs.observations import Snapshot
-    from armature.envs.simulation import Simulation
 
 
 @dataclass
@@ -49,18 +50,27 @@ class Stack(BlockTask):
     parts = (*BlockTask.parts, "object_to_object", "gripper_width", "grasped")
     # Every step on the way has to pay far better than staying where one is.
     reward_terms = {"reach": 1.0, "grasp": 0.5, "goal": 8.0, "success": 4.0}
+    own_objects = (*BlockTask.own_objects, ObjectConfig(kind="box", size=[0.04], mass=0.2, color=[0.2, 0.45, 0.75]))
+    further_objects = False
     uses_gripper = True
-
-    def build(self, simulation: Simulation) -> Bodies:
-        """Add the block to carry and the one to put it on."""
-        return Bodies([self.add_block(simulation, color) for color in ((0.92, 0.35, 0.22, 1), (0.2, 0.45, 0.75, 1))])
 
     def draw(self, rng: np.random.Generator) -> Layout:
         """Draw both blocks, again while they are too close."""
-        upper, lower = self.draw_on_table(rng), self.draw_on_table(rng)
-        while np.linalg.norm(upper - lower) < self.min_distance:
-            lower = self.draw_on_table(rng)
-        return Layout(np.array([*lower[:2], 1.5 * self.block_size, *lower, 0.0]), [Pose(upper), Pose(lower)])
+        upper, lower = self.draw_block(rng), self._draw_lower(rng)
+        while np.linalg.norm(upper[:2] - lower[:2]) < self.min_distance:
+            lower = self._draw_lower(rng)
+        place = lower + np.array([0, 0, self._step])
+        turns = [objects.turned(room, one.rotation, rng) for room, one in zip(self.rooms, self.objects, strict=True)]
+        return Layout(np.array([*place, *lower, 0.0]), [Pose(upper, turns[0]), Pose(lower, turns[1])])
+
+    def _draw_lower(self, rng: np.random.Generator) -> np.ndarray:
+        """Draw a position (3,) of the lower block, at rest."""
+        return self._draw(self.objects[1].area, rng) + np.array([0, 0, self.rooms[1].low - self.block.low])
+
+    @property
+    def _step(self) -> float:
+        """Metres from the lower block's centre up to that of a block on top of it."""
+        return self.rooms[1].size[2] - self.rooms[1].low + self.block.low
 
     def achieved_goal(self, now: Snapshot) -> np.ndarray:
         """Return both blocks' positions and whether the upper one is held, shape (7,)."""
@@ -84,7 +94,7 @@ class Stack(BlockTask):
         """Return reaching, grasping, and tracking of a way that leads over the lower block."""
         upper = achieved[:, :3]
         kept = np.maximum(achieved[:, 6], self._placed(achieved, desired))
-        way = self.distance(upper, from_above(upper, desired[:, :3], self.block_size))
+        way = self.distance(upper, from_above(upper, desired[:, :3], self._step))
         return {
             "reach": tracking(self.distance(facts["ee_position"], upper), 0.2),
             "grasp": kept,
@@ -97,13 +107,13 @@ class Stack(BlockTask):
         to_goal = now.goal[:3] - upper
         placed = float(np.linalg.norm(to_goal)) < self.success_distance / 2
         if not self.holds(now):
-            above = now.goal[:3] + np.array([0, 0, 2 * self.block_size])
+            above = now.goal[:3] + np.array([0, 0, 2 * self._step])
             return Waypoint(above, self.hand.max_width) if placed else self.to_grasp(now, upper)
         if placed and abs(to_goal[2]) < 0.004:
             return Waypoint(ee, self.hand.max_width)
         beside = float(np.linalg.norm(to_goal[:2]))
         if beside > 0.005:
-            to_goal[2] += self.block_size
-            if beside < 2.5 * self.block_size:  # only as fast as it is high enough to pass over the lower block
-                to_goal[:2] *= np.clip(1.5 - 2 * to_goal[2] / self.block_size, 0, 1)
+            to_goal[2] += self._step
+            if beside < 2.5 * self._step:  # only as fast as it is high enough to pass over the lower block
+                to_goal[:2] *= np.clip(1.5 - 2 * to_goal[2] / self._step, 0, 1)
         return Waypoint(ee + to_goal, 0.0)
