@@ -23,6 +23,8 @@ tasks.update(
     reach="armature.envs.tasks.reach:Reach",
     push="armature.envs.tasks.push:Push",
     pick_and_place="armature.envs.tasks.pick_and_place:PickAndPlace",
+    slide="armature.envs.tasks.slide:Slide",
+    stack="armature.envs.tasks.stack:Stack",
     press="armature.envs.tasks.press:Press",
     switch="armature.envs.tasks.switch:Switch",
     turn="armature.envs.tasks.turn:Turn",

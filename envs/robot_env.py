@@ -142,7 +142,6 @@ class RobotEnv(gymnasium.Env[ObsType, np.ndarray]):
         if gripper_action == "auto":
             gripper_action = "width" if self.task.uses_gripper else "blocked"
         self.action_mode = mode_class(self.robot, self.workspace, gripper_action)
-        self.start_width = description.hand.max_width if self.task.uses_gripper else 0.0
         marker = Marker(self.simulation, self.task.success_distance) if visuals or render_mode else None
         self.camera = Camera(self.simulation, self.workspace.camera, marker) if marker and render_mode else None
         self.observation = Observation(wanted, parts, self._eyes(wanted, marker) if marker else ())
@@ -252,7 +251,7 @@ class RobotEnv(gymnasium.Env[ObsType, np.ndarray]):
         layout = self.task.draw(rng)
         self.goal = layout.goal.astype(np.float32)
         self.bodies = self._built  # randomised sizes put others in their places
-        self.robot.reset(self.start_width)
+        self.robot.reset(self.task.start_width)
         self.simulation.forget_contacts(self.robot.body)
         for body, pose in zip(self.bodies.objects, layout.objects, strict=True):
             self.simulation.place(body, *pose)
@@ -261,7 +260,7 @@ class RobotEnv(gymnasium.Env[ObsType, np.ndarray]):
         self.scenery.place(rng, self.bodies, layout.clear)
         drawn = self._randomization.begin(rng)
         self._drawn = {"randomization": drawn} if drawn else {}
-        self.robot.hold(self.start_width)
+        self.robot.hold(self.task.start_width)
         self.simulation.detect_collisions()
         self._actions: list[np.ndarray] = []
         self._first_success: int | None = None
