@@ -34,7 +34,8 @@ from armature.registry import ROBOT_DESCRIBER, resolve
 from armature.runs import find_run, new_run, run_lock, versions, write_run_info, write_summary
 
 if TYPE_CHECKING:  # torch and SB3 are imported when a run starts, not to print the help
-    from armature.callbacks import CheckpointCallback, MetricsCallback
+    from armature.callbacks.metrics import MetricsCallback
+    from armature.callbacks.saving import CheckpointCallback
 
 
 RESUMABLE = {
@@ -117,14 +118,10 @@ def train(config: Config, run: Path | None = None) -> int:
     """Train, in a new run folder or on in `run`; return the exit status: 0, or 128 + the signal that stopped it."""
     from stable_baselines3.common.callbacks import CallbackList
 
-    from armature.callbacks import (
-        CheckpointCallback,
-        EvaluationCallback,
-        MetricsCallback,
-        ProgressCallback,
-        StopOnSignal,
-        StopTraining,
-    )
+    from armature.callbacks.metrics import MetricsCallback
+    from armature.callbacks.progress import ProgressCallback
+    from armature.callbacks.saving import CheckpointCallback, EvaluationCallback
+    from armature.callbacks.stopping import StopOnSignal, StopTraining
     from armature.models import load_pretrained, make_model, save_model
     from armature.vec import make_vec_env, normalized
     from armature.weights import divergence_explained

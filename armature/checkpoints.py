@@ -10,15 +10,16 @@ looks for; `recover` tidies them up for whoever holds the run's lock.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import logging
 import os
 import secrets
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, BinaryIO, NoReturn
 
 from armature.errors import RunError
 
@@ -31,16 +32,19 @@ JSON_LIMIT = 16 << 20
 """Largest JSON file that is read, in bytes."""
 
 
-# ---------------------------------------------------------------------------------------------- JSON
+# ---------------------------------------------------------------------------------------------- single files
 
 
-def write_json(path: Path, data: Any) -> None:
-    """Write a JSON file that a reader sees whole or not at all."""
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[BinaryIO]:
+    """Give a new file to write, and put it in the place of `path` at the end: a reader sees all of it or nothing.
+
+    If anything fails, `path` is what it was before.
+    """
     draft = path.with_name(_temporary("new", path.name))
     try:
-        with draft.open("w", encoding="utf-8") as file:
-            json.dump(data, file, indent=2, allow_nan=False)
-            file.write("\n")
+        with draft.open("wb") as file:
+            yield file
             file.flush()
             os.fsync(file.fileno())
         draft.replace(path)
@@ -48,6 +52,12 @@ def write_json(path: Path, data: Any) -> None:
         draft.unlink(missing_ok=True)
         raise
     _sync_folder(path.parent)
+
+
+def write_json(path: Path, data: Any) -> None:
+    """Write a JSON file that a reader sees whole or not at all."""
+    with replacing(path) as file:
+        file.write((json.dumps(data, indent=2, allow_nan=False) + "\n").encode())
 
 
 def read_json(path: Path) -> Any:

@@ -17,12 +17,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, model_validator
+from pydantic import AfterValidator, Field, PrivateAttr, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
 
 import armature
 from armature import jsonc, schema
+from armature.cameras import CameraConfig
 from armature.errors import ConfigError, closest
+from armature.scene import ClutterConfig, DistractorConfig, ObjectConfig
+from armature.schema import Strict
 
 NAMESPACE = "armature/"
 """Gymnasium ids that the robot keys apply to."""
@@ -30,7 +33,8 @@ GENERAL_ENV = "armature/RobotEnv-v1"
 """The id that takes every robot key; others of the namespace fix `robot` and `task_type`."""
 
 ROBOT_KEYS = (
-    *("robot", "robot_action", "workspace", "task_type", "task_kwargs"),
+    *("robot", "robot_action", "gripper_action", "workspace", "task_type", "task_kwargs"),
+    *("task_objects", "distractors", "clutter", "randomize"),
     *("observation", "reward", "reward_weights", "terminate_on_success"),
 )
 """Keys that describe environments of the namespace."""
@@ -79,31 +83,33 @@ def _rising(levels: list[float]) -> list[float]:
 
 JsonObject = Annotated[dict[str, Any], AfterValidator(_json_value)]
 Text = Annotated[str, Field(min_length=1, max_length=1000)]
+Deviation = Annotated[float, Field(ge=0, le=1000)]
+Steps = Annotated[int, Field(ge=0, le=1000)]
 Weight = Annotated[float, Field(ge=0, le=1e6)]
 Levels = Annotated[
     list[Annotated[float, Field(ge=-1, le=1)]], Field(min_length=2, max_length=32), AfterValidator(_rising)
 ]
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(
-        strict=True, extra="forbid", frozen=True, allow_inf_nan=False, use_attribute_docstrings=True
-    )
-
-
 # ------------------------------------------------------------------------------------------------ the keys
 
 
-class ObservationConfig(_Strict):
+class ObservationConfig(Strict):
     """What an agent sees of a robot environment."""
 
     form: Literal["auto", "flat", "goal"] = key("auto", "environment")
     """One flat vector, or a dict with the goal apart; auto takes the dict where replay uses hindsight."""
     parts: list[Text] | None = key(None, "environment")
-    """Names of the parts, in order; null takes the task's own."""
+    """Names of the parts, in order; null takes the task's own, and [] leaves pictures only."""
+    cameras: list[CameraConfig] = key([], "environment", max_length=16)
+    """Cameras whose pictures are observed besides the parts; docs/environments.md has their keys."""
+    noise: dict[str, Deviation] = key({}, "environment")
+    """Standard deviations of Gaussian noise by part, in its SI unit, or by picture, in levels of 255."""
+    latency: dict[str, Steps] = key({}, "environment")
+    """Control steps by which parts and pictures are late, by name."""
 
 
-class DemonstrationsConfig(_Strict):
+class DemonstrationsConfig(Strict):
     """Episodes of an expert to learn from besides one's own."""
 
     path: Text | None = key(None, "algorithm")
@@ -112,7 +118,7 @@ class DemonstrationsConfig(_Strict):
     """Share of each batch that is drawn from them."""
 
 
-class Config(_Strict):
+class Config(Strict):
     """A training run. Keys that are left out keep their defaults."""
 
     seed: int = key(0, "run", ge=0, le=2**32 - 1)
@@ -134,12 +140,20 @@ class Config(_Strict):
     """Name of the robot, or the path of a .json file that describes your own."""
     robot_action: Text = key("ee_delta", "environment")
     """What an action means to the robot, such as ee_delta (steps of the end effector) or joint_delta."""
+    gripper_action: Literal["auto", "width", "open_close", "blocked"] = key("auto", "environment")
+    """What an action's last number does: steps of the opening, open or close, or there is none; auto asks the task."""
     workspace: Text = key("table", "environment")
-    """Name of the place where the robot stands."""
+    """Name of the place where the robot stands, or a .json file that describes one of your own."""
     task_type: Text = key("reach", "environment")
     """Name of the task."""
     task_kwargs: JsonObject = key({}, "environment")
     """The task's own parameters that differ from its defaults, in metres and radians."""
+    task_objects: list[ObjectConfig] = key([], "environment", max_length=32)
+    """What the task handles, one entry an object: what an entry leaves out is as the task has it."""
+    distractors: list[DistractorConfig] = key([], "environment", max_length=32)
+    """Bodies in the way that nothing moves: standing still, or moving on their own."""
+    clutter: ClutterConfig | None = key(None, "environment")
+    """Loose objects of which some are drawn for each episode and lie about."""
     observation: ObservationConfig = key(ObservationConfig(), "environment")
     """What the agent sees."""
     reward: Literal["dense", "sparse"] = key("dense", "environment")
@@ -150,6 +164,8 @@ class Config(_Strict):
     """Length of an episode in control steps; null takes the task's."""
     terminate_on_success: bool = key(False, "environment")
     """Whether an episode ends at its first success."""
+    randomize: JsonObject = key({}, "environment")
+    """What is drawn for every episode, such as {"object_mass": {"uniform": [0.1, 0.3]}}; see docs/environments.md."""
     env_kwargs: JsonObject = key({}, "environment")
     """Further keyword arguments for the environment's constructor."""
     num_envs: int = key(16, "environment", ge=1, le=1024)
@@ -218,8 +234,8 @@ class Config(_Strict):
             flags: values by dotted key, such as `{"algo_kwargs.batch_size": 512}`.
         """
         file = find(path) if path is not None else None
-        values = _anchored(_read(file), file.parent) if file else {}
-        flags = _anchored(dict(flags or {}), Path())
+        values = anchored(_read(file), file.parent) if file else {}
+        flags = anchored(dict(flags or {}), Path())
         origins = dict.fromkeys(leaves(values), "file")
         for dotted in sorted(flags, key=lambda name: name.count(".")):  # --algo_kwargs before --algo_kwargs.gamma
             _put(values, dotted, flags[dotted])
@@ -313,23 +329,19 @@ def _read(file: Path) -> dict[str, Any]:
     return values
 
 
-_PYTHON_FILE = re.compile(r"(?P<file>[^\n]+\.py)(?P<name>:[^\W\d][\w.]*)?")
-_DATA_FILE = re.compile(r"(?P<file>[^\n]+\.json)(?P<name>)")
-_DATA_KEYS = ("robot",)
-"""Keys that name a description of the user's own by the path of its file."""
+_FILE = re.compile(r"(?P<file>[^\n]+\.(py|json|urdf))(?P<name>(?<=\.py):[^\W\d][\w.]*)?")
 
 
-def _anchored(value: Any, folder: Path, file_name: re.Pattern[str] = _PYTHON_FILE) -> Any:
-    """Return a value with the full path wherever it names a Python file, a class in one, or a description.
+def anchored(value: Any, folder: Path) -> Any:
+    """Return a value with the full path wherever it names a file of Python, JSON or URDF, or a class in one.
 
     A relative path is looked for in `folder`, then in the working directory; one that is in neither stays as it is.
     """
     if isinstance(value, dict):
-        kinds = {name: _DATA_FILE if name in _DATA_KEYS else _PYTHON_FILE for name in value}
-        return {name: _anchored(item, folder, kinds[name]) for name, item in value.items()}
+        return {name: anchored(item, folder) for name, item in value.items()}
     if isinstance(value, list):
-        return [_anchored(item, folder) for item in value]
-    named = file_name.fullmatch(value) if isinstance(value, str) else None
+        return [anchored(item, folder) for item in value]
+    named = _FILE.fullmatch(value) if isinstance(value, str) else None
     if named is None:
         return value
     for place in (folder, Path()):

@@ -21,10 +21,10 @@ import hashlib
 import io
 import json
 import logging
-import os
 import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -43,8 +43,10 @@ from stable_baselines3.common.vec_env import (
 )
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvObs, VecEnvStepReturn
 
+from armature.checkpoints import replacing
 from armature.config import ROBOT_KEYS, Config
 from armature.errors import ConfigError, RunError
+from armature.nested import at, each, named
 from armature.state import space_from_json, space_to_json
 from armature.weights import DAMAGE, Arrays, read_arrays
 
@@ -103,12 +105,12 @@ class Recorder(VecEnvWrapper):
         """Wait for the step of all environments."""
         seen, rewards, dones, infos = self.venv.step_wait()
         for index, (done, info) in enumerate(zip(dones, infos, strict=True)):
-            following = info["terminal_observation"] if done else _row(seen, index)
+            following = info["terminal_observation"] if done else at(seen, index)
             cut = bool(done and info.get("TimeLimit.truncated", False))
             step = {
-                **_named("observation", _row(self._seen, index)),
+                **named("observation", at(self._seen, index)),
                 **{"action": self._actions[index], "reward": rewards[index]},
-                **_named("next_observation", following),
+                **named("next_observation", following),
                 **{"terminated": bool(done) and not cut, "truncated": cut, "success": info.get("is_success")},
             }
             self._running[index].append(step)
@@ -150,7 +152,8 @@ def save_demonstrations(
     }
     arrays = {name: np.array([step[name] for step in steps], like.dtype) for name, like in layout.items()}
     arrays["header"] = np.frombuffer(json.dumps(header, allow_nan=False).encode(), np.uint8)
-    _write(path, arrays)
+    with replacing(path) as file:
+        np.savez(file, **{quote(name, safe=""): array for name, array in arrays.items()})  # type: ignore[arg-type]
     return len(kept)
 
 
@@ -158,35 +161,12 @@ def _reports_success(episodes: Sequence[Sequence[Transition]]) -> bool:
     return any(step["success"] is not None for episode in episodes for step in episode)
 
 
-def _write(path: Path, arrays: Arrays) -> None:
-    draft = path.with_name(f".new.{path.name}.{os.getpid()}")
-    try:
-        with draft.open("wb") as file:
-            np.savez(file, **{quote(name, safe=""): array for name, array in arrays.items()})  # type: ignore[arg-type]
-            file.flush()
-            os.fsync(file.fileno())
-        draft.replace(path)
-    finally:
-        draft.unlink(missing_ok=True)
-
-
-def _row(observation: Any, index: int) -> Any:
-    if isinstance(observation, Mapping):
-        return {key: part[index] for key, part in observation.items()}
-    return observation[index]
-
-
-def _named(name: str, value: Any) -> dict[str, Any]:
-    """Return a value under a name, the parts of a dict under names of their own."""
-    return {f"{name}.{key}": part for key, part in value.items()} if isinstance(value, Mapping) else {name: value}
-
-
 def _layout(observation_space: spaces.Space[Any], action_space: spaces.Space[Any], rows: int) -> Arrays:
     """Return for each array of a file one of its shape and type, which takes no memory."""
     seen = observation_space.spaces if isinstance(observation_space, spaces.Dict) else observation_space
     parts = {
-        **_named("observation", seen),
-        **_named("next_observation", seen),
+        **named("observation", seen),
+        **named("next_observation", seen),
         "action": action_space,
     }
     kinds = {name: (part.dtype, part.shape or ()) for name, part in parts.items()}
@@ -340,7 +320,7 @@ class _WithDemonstrations(ReplayBuffer):
         if shown == batch_size:
             return demonstrated
         own = super().sample(batch_size - shown, env)
-        return type(own)(*map(_joined, own, demonstrated))
+        return type(own)(*map(partial(each, _joined), own, demonstrated))
 
 
 class DemonstrationBuffer(_WithDemonstrations):
@@ -365,7 +345,7 @@ def _buffer_of(found: Demonstrations, like: ReplayBuffer) -> ReplayBuffer:
     for index in range(len(found)):
         now = slice(index, index + 1)
         infos = [{"TimeLimit.truncated": bool(found.arrays["truncated"][index])}]
-        buffer.add(_rows(before, now), _rows(after, now), actions[now], found.arrays["reward"][now], done[now], infos)
+        buffer.add(at(before, now), at(after, now), actions[now], found.arrays["reward"][now], done[now], infos)
     return buffer
 
 
@@ -380,10 +360,6 @@ def _channels_first(array: np.ndarray, space: spaces.Space[Any]) -> np.ndarray:
     return array if array.shape[1:] == space.shape else VecTransposeImage.transpose_image(array)
 
 
-def _rows(observations: Any, rows: slice) -> Any:
-    return {k: part[rows] for k, part in observations.items()} if isinstance(observations, dict) else observations[rows]
-
-
 def _scaled(actions: np.ndarray, space: spaces.Space[Any]) -> np.ndarray:
     """Return actions as SB3 keeps them in replay buffers: those of a Box scaled to [-1, 1]."""
     if not isinstance(space, spaces.Box):
@@ -393,7 +369,5 @@ def _scaled(actions: np.ndarray, space: spaces.Space[Any]) -> np.ndarray:
     )
 
 
-def _joined(own: Any, shown: Any) -> Any:
-    if isinstance(own, Mapping):
-        return {key: torch.cat((part, shown[key])) for key, part in own.items()}
+def _joined(own: torch.Tensor | None, shown: torch.Tensor) -> torch.Tensor | None:
     return None if own is None else torch.cat((own, shown))

@@ -61,7 +61,7 @@ class DivergedError(ArmatureError):
     def __init__(self, what: str, steps: int) -> None:
         super().__init__(
             f"training has diverged: {what} at {steps:,} steps. Checkpoints from before are whole. Start again with a "
-            "smaller learning_rate, or look for such numbers among observations and rewards."
+            "smaller learning_rate, normalise observations, or look for such numbers among observations and rewards."
         )
 
 

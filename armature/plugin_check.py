@@ -84,16 +84,19 @@ class _Trial:
                 close()
 
     def import_(self) -> str:
+        """Import what the configuration names; say where the class is from."""
         load_extensions(self.config)
         row = installed_row(self.config.algo, self.config.train_framework)
         self.cls = resolve(row.algo_class)
         return f"{where(self.cls)} (from {row.source})"
 
     def define(self) -> str:
+        """Look whether the class has all that one of its kind needs; say of which kind it is."""
         check_definition(self.cls, self.config.algo)
         return f"it is used as: {door(self.cls)}"
 
     def settle(self) -> str:
+        """Check its own defaults and the given values, then shrink what is not given to a tiny run; say its names."""
         from armature.argument_checks import check_algo_kwargs, check_arguments
         from armature.hyperparameters import hyperparameters
 
@@ -113,6 +116,7 @@ class _Trial:
         return f"{len(known)} hyperparameters: {', '.join(known) or 'none'}"
 
     def train(self) -> str:
+        """Make a model and let it learn; say how far it got, and whether it called its callback."""
         from stable_baselines3.common.callbacks import BaseCallback
 
         class Count(BaseCallback):
@@ -126,6 +130,7 @@ class _Trial:
         return f"learned for {self.model.num_timesteps} steps, {count.n_calls} of the callback"
 
     def reload(self) -> str:
+        """Save the model as at the end of a run, load it, and look whether both act alike."""
         from armature.models import load_model, save_model
 
         save_model(self.model, self.folder / "final", self.config)
@@ -134,6 +139,7 @@ class _Trial:
         return "it acts as before"
 
     def resume(self) -> str:
+        """Bring a fresh model to a checkpoint, look whether both act alike, and let it learn on."""
         from armature.models import restore_model, save_checkpoint
 
         folder = save_checkpoint(self.model, self.folder / "checkpoint", self.config, {})
@@ -144,6 +150,7 @@ class _Trial:
         return f"it acts as before, and learned on to {model.num_timesteps} steps"
 
     def _fresh(self) -> Any:
+        """Return an untrained model with environments of its own."""
         from armature.models import make_model
         from armature.vec import make_vec_env, normalized
 
@@ -166,6 +173,7 @@ class _Trial:
             )
 
     def _observations(self) -> list[Any]:
+        """Return the first observations of a few episodes."""
         from armature.vec import make_vec_env
 
         env = make_vec_env(self.config, "replay", 1)

@@ -48,7 +48,7 @@ def plugin_faults(config: Config) -> Iterator[None]:
         yield
     except ArmatureError:
         raise
-    except Exception as error:
+    except Exception as error:  # a stranger's code can raise anything; an error of our own rows is a bug and stays one
         row = implemented_combos[config.algo][config.train_framework]
         if row.source == "armature":
             raise

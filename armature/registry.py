@@ -27,30 +27,36 @@ class Table(dict[str, Value]):
         raise UnknownNameError(self.kind, name, self, self.remedy)
 
 
+class Described(Table[Value]):
+    """A table of data whose rows people may also write as a JSON file: `"workspace": "path/place.json"`."""
+
+    def __init__(self, kind: str, reader: str) -> None:
+        super().__init__(kind, f"Or the path of a .json file that describes a {kind} of your own.")
+        self.reader = reader
+        """Address of the function that reads such a file."""
+
+    def find(self, name: str) -> Any:
+        """Return what a name stands for, or what a .json file describes."""
+        return resolve(self.reader)(Path(name)) if name.endswith(".json") else resolve(self[name])
+
+
 registrant: ContextVar[str] = ContextVar("registrant", default="this process")
 """Who is registering: the plugin that is being imported."""
 
-robots: Table[Any] = Table("robot", "A robot of your own is named by the path of its .json file.")
+robots: Described[Any] = Described("robot", "armature.envs.robots.file:read_robot")
 """Robots by name; a row is a class or its address. Filled by `armature.envs` and by plugins."""
-workspaces: Table[Any] = Table("workspace")
+workspaces: Described[Any] = Described("workspace", "armature.envs.workspaces.base:read")
 """Workspaces by name."""
 tasks: Table[Any] = Table("task_type")
 """Tasks by name."""
 robot_actions: Table[Any] = Table("robot_action")
 """Action modes by name."""
+quantities: Table[Any] = Table("quantity of randomize")
+"""What the key `randomize` can draw for every episode, by name; a row is a `Quantity` or its address."""
 
 
-ROBOT_FILE_READER = "armature.envs.robots.file:read_robot"
-"""What makes a description of a file."""
 ROBOT_DESCRIBER = "armature.envs.robots.describe:describe_robot"
 """What writes a first description of a URDF."""
-
-
-def find_robot(name: str) -> Any:
-    """Return the description of a robot: by its name, or by the path of the user's own file."""
-    if name.endswith(".json"):
-        return resolve(ROBOT_FILE_READER)(Path(name))
-    return resolve(robots[name])
 
 
 ADDRESS = re.compile(r"(.+\.py|[^\W\d][\w.]*):[^\W\d]\w*(\.[^\W\d]\w*)*", re.DOTALL)

@@ -14,6 +14,7 @@ from stable_baselines3.common.buffers import ReplayBuffer
 
 from armature.checkpoints import read_json, write_json
 from armature.errors import RunError
+from armature.nested import named
 from armature.weights import Arrays
 
 
@@ -65,13 +66,12 @@ def _buffer_shape(buffer: ReplayBuffer) -> dict[str, Any]:
 
 def _buffer_arrays(buffer: ReplayBuffer) -> Arrays:
     """Return the arrays that have one row per time step, whatever the kind of buffer, by name."""
-    named = {}
+    found: dict[str, Any] = {}
     for name, value in vars(buffer).items():
-        parts = {f"{name}.{key}": part for key, part in value.items()} if isinstance(value, dict) else {name: value}
-        named.update(parts)
+        found |= named(name, value)
     return {
         name: value
-        for name, value in named.items()
+        for name, value in found.items()
         if isinstance(value, np.ndarray) and value.shape[:1] == (buffer.buffer_size,) and not value.dtype.hasobject
     }
 

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import armature
-from armature.checkpoints import checkpoints, read_json, recover, settled, write_json
+from armature.checkpoints import checkpoints, read_json, recover, replacing, settled, write_json
 from armature.checks import named_imports
 from armature.combos import implemented_combos
 from armature.config import GENERAL_ENV, Config
@@ -287,9 +287,9 @@ class CsvTable:
             self._rewrite([row for row in self.rows() if wanted(row)])
 
     def _rewrite(self, rows: list[Any]) -> None:
-        draft = self.path.with_name(f".new.{self.path.name}.{os.getpid()}")
-        with draft.open("w", encoding="utf-8", newline="") as file:
-            writer = csv.DictWriter(file, self.columns, restval="", lineterminator="\n")
-            writer.writeheader()
-            writer.writerows(rows)
-        draft.replace(self.path)
+        text = io.StringIO(newline="")
+        writer = csv.DictWriter(text, self.columns, restval="", lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+        with replacing(self.path) as file:
+            file.write(text.getvalue().encode())

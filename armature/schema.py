@@ -7,11 +7,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from itertools import groupby
-from typing import Any
+from pathlib import Path
+from typing import Any, TypeVar
 
-from pydantic import BaseModel, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
-from armature.errors import closest
+from armature.errors import ConfigError, closest
 from armature.old_keys import answer
 
 Schema = dict[str, Any]
@@ -31,6 +32,25 @@ _PATTERNS = {
 }
 BEGIN, END = "<!-- keys: written by python -m armature.config -->", "<!-- end of keys -->"
 """Markers around the table in configs/README.md."""
+
+
+class Strict(BaseModel):
+    """Base of the models of what people write: no conversions, no unknown keys, docstrings as descriptions."""
+
+    model_config = ConfigDict(
+        strict=True, extra="forbid", frozen=True, allow_inf_nan=False, use_attribute_docstrings=True
+    )
+
+
+Model = TypeVar("Model", bound=Strict)
+
+
+def parse(model: type[Model], values: Any, file: Path | None = None) -> Model:
+    """Return a model of values; raise `ConfigError` that names key, value, what is allowed, and the file if any."""
+    try:
+        return model.model_validate(values)
+    except ValidationError as error:
+        raise ConfigError(explain(model, error, {"file": file})) from None
 
 
 @dataclass(frozen=True)
@@ -66,18 +86,18 @@ def _keys(schema: Schema, prefix: str = "") -> Iterator[Key]:
 def _inlined(model: Model) -> Schema:
     """Return the JSON Schema of a model with nested models in their places."""
     schema = model.json_schema() if isinstance(model, TypeAdapter) else model.model_json_schema()
-    return _without_references(schema, schema.pop("$defs", {}))
+    return _resolved(schema, schema.pop("$defs", {}))
 
 
-def _without_references(schema: Any, definitions: Schema) -> Any:
-    if isinstance(schema, list):
-        return [_without_references(item, definitions) for item in schema]
-    if not isinstance(schema, dict):
-        return schema
-    inner = {name: _without_references(item, definitions) for name, item in schema.items() if name != "$ref"}
-    if "$ref" in schema:
-        inner = {**_without_references(definitions[schema["$ref"].rpartition("/")[2]], definitions), **inner}
-    return inner
+def _resolved(value: Any, definitions: Schema) -> Any:
+    """Return a part of a schema with definitions in place of the references to them."""
+    if isinstance(value, list):
+        return [_resolved(item, definitions) for item in value]
+    if not isinstance(value, dict):
+        return value
+    if "$ref" in value:
+        value = {**definitions[value["$ref"].rpartition("/")[2]], **value}
+    return {name: _resolved(item, definitions) for name, item in value.items() if name != "$ref"}
 
 
 def json_schema(model: type[BaseModel]) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -63,6 +63,19 @@ class EpisodeSeeds(gymnasium.Wrapper[Any, Any, Any, Any]):
         """Start the next episode."""
         self.episode += 1
         return self.env.reset(seed=episode_seed(self.seed, self.stream, self.index, self.episode - 1), options=options)
+
+    def get_state(self) -> dict[str, Any]:
+        """Return which episode comes next, and the environment's own state, as numpy arrays and JSON values.
+
+        Of a vectorised environment `env_method("get_state")` returns those of all.
+        """
+        return {"episode": self.episode, "environment": self.env.unwrapped.get_state()}  # type: ignore[attr-defined]
+
+    def set_state(self, state: Mapping[str, Any]) -> None:
+        """Go on where `get_state` was called, in the middle of an episode, be it in another process."""
+        self.env.reset()  # wrappers want one before a step
+        self.env.unwrapped.set_state(state["environment"])  # type: ignore[attr-defined]
+        self.episode = state["episode"]
 
 
 def episode_counters(env: VecEnv) -> list[int]:
@@ -132,14 +145,20 @@ def _robot_arguments(config: Config) -> dict[str, Any]:
     return {
         "robot": config.robot,
         "robot_action": config.robot_action,
+        "gripper_action": config.gripper_action,
         "workspace": config.workspace,
         "task": config.task_type,
         "task_kwargs": config.task_kwargs,
+        **config.model_dump(include={"task_objects", "distractors", "clutter"}),
         "observation": form,
         "observation_parts": config.observation.parts,
+        "observation_noise": config.observation.noise,
+        "observation_latency": config.observation.latency,
+        "cameras": [camera.model_dump() for camera in config.observation.cameras],
         "reward": config.reward,
         "reward_weights": config.reward_weights,
         "terminate_on_success": config.terminate_on_success,
+        "randomize": config.randomize,
         "episode_steps": config.max_episode_steps,
     }
 

@@ -69,7 +69,7 @@ def divergence_explained(model: BaseAlgorithm) -> Iterator[None]:
         yield
     except ArmatureError:
         raise
-    except Exception:
+    except Exception:  # NaN fails wherever it is noticed first: in a distribution, in an environment, in a plugin
         refuse_diverged(model)
         raise
 

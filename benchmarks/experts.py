@@ -21,18 +21,18 @@ import report
 import armature.envs  # noqa: F401, registers the environments
 from armature.errors import ConfigError
 from armature.evaluation import wilson_interval
-from armature.registry import find_robot, resolve, robots, tasks
+from armature.registry import resolve, robots, tasks
 
 BARS = {"slide": 0.8, "insert": 0.9, "flip": 0.9}
 """What an expert must reach; 0.95 for the tasks that are not named."""
 
 
-def claims(robots: list[str], tasks: list[str]) -> Iterator[tuple[str, str]]:
+def claims(chosen: list[str], tasks: list[str]) -> Iterator[tuple[str, str]]:
     """Yield every pair of robot and task that the robot claims and that can be built here."""
-    for robot in robots:
+    for robot in chosen:
         for task in tasks:
             try:
-                find_robot(robot).check(robot, task)
+                robots.find(robot).check(robot, task)
             except ConfigError:
                 continue
             yield robot, task

@@ -21,6 +21,17 @@ class Pose(NamedTuple):
     """x, y, z, w."""
 
 
+def quaternion_of(roll: float, pitch: float, yaw: float) -> tuple[float, float, float, float]:
+    """Return x, y, z, w of turns about the fixed axes x, y and z in this order, in radians."""
+    (sr, sp, sy), (cr, cp, cy) = (fn(np.array([roll, pitch, yaw]) / 2).tolist() for fn in (np.sin, np.cos))
+    return (
+        sr * cp * cy - cr * sp * sy,
+        cr * sp * cy + sr * cp * sy,
+        cr * cp * sy - sr * sp * cy,
+        cr * cp * cy + sr * sp * sy,
+    )
+
+
 @dataclass(frozen=True)
 class Mechanism:
     """A fixed body with one joint that is moved by hand: a button, a lever, a drawer."""
@@ -28,7 +39,7 @@ class Mechanism:
     body: int
     joint: int
     handle: int
-    """The link whose frame is where a hand pushes or pulls."""
+    """The link whose frame is where a hand pushes or pulls; its x axis points where the joint opens to."""
     resistance: float
     """Newtons or newton metres that hold the joint where it is, or push it back."""
     returns_to: float | None
@@ -41,6 +52,8 @@ class MechanismState:
 
     handle: np.ndarray
     """(3,) metres: the frame of the handle's link."""
+    motion: np.ndarray
+    """(3,) unit vector: which way the handle goes as the joint opens."""
     opening: float
     """Position of the joint, in metres or radians."""
     speed: float
@@ -50,12 +63,13 @@ class MechanismState:
 class ObjectState:
     """A free body after a control step; world frame, SI units. Kept as the engine gave it, as a robot's state is."""
 
-    __slots__ = ("_motion", "point", "quaternion")
+    __slots__ = ("motion", "point", "quaternion")
 
     def __init__(self, pose: tuple[Vector, Vector], motion: tuple[Vector, Vector]) -> None:
         self.point, self.quaternion = pose
         """Position as three floats in metres, and orientation as x, y, z, w."""
-        self._motion = motion
+        self.motion = motion
+        """Linear (m/s) and angular (rad/s) velocity, three floats each."""
 
     @property
     def position(self) -> np.ndarray:
@@ -65,9 +79,9 @@ class ObjectState:
     @property
     def velocity(self) -> np.ndarray:
         """(3,) metres per second."""
-        return np.array(self._motion[0])
+        return np.array(self.motion[0])
 
     @property
     def spin(self) -> np.ndarray:
         """(3,) angular velocity in radians per second."""
-        return np.array(self._motion[1])
+        return np.array(self.motion[1])

@@ -10,15 +10,24 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from armature.envs.bodies import UPRIGHT, Mechanism, MechanismState, Pose, Vector
 from armature.envs.engine import p, pybullet_data
-from armature.errors import ArmatureError
+from armature.envs.look import Look
+from armature.envs.meshes import drawn_as_it_collides
+from armature.errors import ArmatureError, ConfigError
 
 PARKING_Z = -10.0
 """Height far under the floor where bodies wait while a reset empties the contact cache, in metres."""
+MOVING, STATIC = 1, 2
+"""Bullet's own collision groups; what is static does not collide with what is static."""
+PARKED = Pose((0.0, 0.0, PARKING_Z))
+"""Where a body is before it is placed for the first time."""
 
 
 class Simulation:
@@ -30,7 +39,8 @@ class Simulation:
         solver_iterations: upper limit of the contact solver's iterations in a substep.
         solver_residual: the solver stops early below this residual.
         gui: open PyBullet's window; raises `ArmatureError` if there is no display.
-        visuals: load the robots' visual meshes, needed only for pictures.
+        visuals: load what bodies look like, needed only for pictures.
+        coarse: let robots look like what they collide with, which makes pictures cheap.
     """
 
     def __init__(
@@ -42,18 +52,26 @@ class Simulation:
         solver_residual: float = 1e-4,
         gui: bool = False,
         visuals: bool = False,
+        coarse: bool = False,
     ) -> None:
         if gui:
             check_display()
         self.gui = gui
-        self.visuals = visuals or gui
+        self.visuals, self.coarse = visuals or gui, coarse
         self.substeps = substeps
-        self.control_period = time_step * substeps
+        self.time_step, self.control_period = time_step, time_step * substeps
+        self.movers: list[Callable[[float], None]] = []
+        """Called before every substep with the seconds since the episode began: they place what moves on its own."""
+        self.time = 0.0
         self.client = p.connect(p.GUI if gui else p.DIRECT)
+        self.look = Look()
+        """What cameras go by; randomisation changes it."""
         self._loose: list[int] = []
         """Bodies that are moved out of the way while a reset empties the contact cache."""
+        self._fixed: set[int] = set()
+        """Bodies whose base no force moves."""
         p.setAdditionalSearchPath(pybullet_data.getDataPath(), physicsClientId=self.client)
-        p.setGravity(0, 0, -9.81, physicsClientId=self.client)
+        self.set_gravity(9.81)
         p.setPhysicsEngineParameter(
             fixedTimeStep=time_step,
             numSolverIterations=solver_iterations,
@@ -66,16 +84,33 @@ class Simulation:
 
     # -------------------------------------------------------------------------------------------- building
 
-    def load_urdf(self, path: str, position: Vector, quaternion: Vector = UPRIGHT, fixed: bool = True) -> int:
+    def load_urdf(
+        self, path: str, position: Vector, quaternion: Vector = UPRIGHT, fixed: bool = True, scale: float = 1.0
+    ) -> int:
         """Load a URDF from a path or from PyBullet's data folder; return the body's id."""
         flags = 0 if self.visuals else p.URDF_IGNORE_VISUAL_SHAPES
-        return p.loadURDF(path, position, quaternion, useFixedBase=fixed, flags=flags, physicsClientId=self.client)
+        body: int = p.loadURDF(
+            path,
+            position,
+            quaternion,
+            useFixedBase=fixed,
+            flags=flags,
+            globalScaling=scale,
+            physicsClientId=self.client,
+        )
+        if fixed:
+            self._fixed.add(body)
+        return body
 
     def load_robot(self, path: str, position: Vector) -> int:
         """Load a URDF, or the first body of an SDF, its base fixed at `position` in metres; return the body's id.
 
         Raises `pybullet.error` where PyBullet cannot read the file.
         """
+        with drawn_as_it_collides(path) if self.coarse else nullcontext(path) as file:
+            return self._load_robot(file, position)
+
+    def _load_robot(self, path: str, position: Vector) -> int:
         if not path.endswith(".sdf"):
             return self.load_urdf(path, position)
         body: int = p.loadSDF(path, physicsClientId=self.client)[0]
@@ -83,47 +118,124 @@ class Simulation:
         self.place(body, np.add(position, stands), quaternion)
         return body
 
-    def add_box(
+    def load_object(
         self,
-        half_extents: Vector,
-        position: Vector,
+        path: str,
+        fixed: bool,
+        scale: float = 1.0,
+        mass: float | None = None,
+        color: Vector | None = None,
+        position: Vector = PARKED.position,
+        quaternion: Vector = UPRIGHT,
+    ) -> int:
+        """Load the URDF of an object; None keeps the file's own mass (kilograms) and colours."""
+        try:
+            body = self.load_urdf(path, position, quaternion, fixed, scale)
+        except p.error:
+            raise ConfigError(f"PyBullet cannot load {path}: is a mesh missing that it names?") from None
+        if mass is not None:
+            p.changeDynamics(body, -1, mass=mass, physicsClientId=self.client)
+        if color is not None and self.visuals:
+            for link in self._links(body):
+                p.changeVisualShape(body, link, rgbaColor=color, physicsClientId=self.client)
+        return body
+
+    def add_shape(
+        self,
+        kind: str,
+        size: Vector,
         mass: float = 0.0,
         color: Vector = (0.5, 0.5, 0.5, 1.0),
-        lateral_friction: float = 0.5,
-        spinning_friction: float = 0.0,
+        position: Vector = PARKED.position,
+        quaternion: Vector = UPRIGHT,
     ) -> int:
-        """Add a box (metres, kilograms; mass 0 is a fixed body); return its id."""
-        shape = p.createCollisionShape(p.GEOM_BOX, halfExtents=half_extents, physicsClientId=self.client)
+        """Add a box, sphere or cylinder of metres along x, y, z; mass 0 (kilograms) is a fixed body; return its id."""
+        x, y, z = size
+        shape, solid, seen = {
+            "box": (p.GEOM_BOX, {"halfExtents": (x / 2, y / 2, z / 2)}, {"halfExtents": (x / 2, y / 2, z / 2)}),
+            "sphere": (p.GEOM_SPHERE, {"radius": x / 2}, {"radius": x / 2}),
+            "cylinder": (p.GEOM_CYLINDER, {"radius": x / 2, "height": z}, {"radius": x / 2, "length": z}),
+        }[kind]
+        collision = p.createCollisionShape(shape, **solid, physicsClientId=self.client)
         visual = -1
         if self.visuals:
-            visual = p.createVisualShape(
-                p.GEOM_BOX, halfExtents=half_extents, rgbaColor=color, physicsClientId=self.client
-            )
-        body = p.createMultiBody(mass, shape, visual, position, physicsClientId=self.client)
-        # A sleeping body's state is not restored, and waking depends on history.
-        p.changeDynamics(
-            body,
-            -1,
-            lateralFriction=lateral_friction,
-            spinningFriction=spinning_friction,
-            activationState=p.ACTIVATION_STATE_DISABLE_SLEEPING,
-            physicsClientId=self.client,
-        )
-        if mass > 0:
-            self._loose.append(body)
+            visual = p.createVisualShape(shape, **seen, rgbaColor=color, physicsClientId=self.client)
+        body: int = p.createMultiBody(mass, collision, visual, position, quaternion, physicsClientId=self.client)
+        if mass == 0:
+            self._fixed.add(body)
         return body
+
+    def set_friction(self, body: int, lateral: float, rolling: float, spinning: float) -> None:
+        """Set the friction of all of a body: a coefficient, and two lengths in metres."""
+        for link in self._links(body):
+            p.changeDynamics(
+                body,
+                link,
+                lateralFriction=lateral,
+                rollingFriction=rolling,
+                spinningFriction=spinning,
+                physicsClientId=self.client,
+            )
+
+    def make_episodic(self, body: int) -> None:
+        """Prepare a body that is placed anew in every episode."""
+        for link in self._links(body):
+            # A sleeping body's state is not restored, and waking depends on history.
+            p.changeDynamics(
+                body, link, activationState=p.ACTIVATION_STATE_DISABLE_SLEEPING, physicsClientId=self.client
+            )
+        self._loose.append(body)
+
+    def bounds(self, body: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return the lowest and the highest corner (3,) of the box around a body."""
+        boxes = np.array([p.getAABB(body, link, physicsClientId=self.client) for link in self._links(body)])
+        return boxes[:, 0].min(axis=0), boxes[:, 1].max(axis=0)
+
+    def _links(self, body: int) -> range:
+        return range(-1, p.getNumJoints(body, physicsClientId=self.client))
 
     def add_mechanism(
         self, path: str, joint: str, handle: str, resistance: float, returns_to: float | None = None
     ) -> Mechanism:
         """Load a URDF with one joint that hands move; `joint` and `handle` (a link) are names in it."""
         body = self.load_urdf(path, (0, 0, PARKING_Z))
-        self._loose.append(body)
+        self.make_episodic(body)
+        # Little friction, so that hands slide along a handle that goes round.
+        self.set_friction(body, 0.1, 0.0, 0.0)
         joints, links = {}, {}
         for index in range(p.getNumJoints(body, physicsClientId=self.client)):
             info = p.getJointInfo(body, index, physicsClientId=self.client)
             joints[info[1].decode()], links[info[12].decode()] = index, index
         return Mechanism(body, joints[joint], links[handle], resistance, returns_to)
+
+    def add_scaled(self, body: int, factor: float) -> int:
+        """Add a copy of a loose body that is larger by a factor and has the same mass and surface; return its id.
+
+        It looks like its collision shape. Raises `ConfigError` for a body of several shapes.
+        """
+        client = self.client
+        shapes = p.getCollisionShapeData(body, -1, physicsClientId=client)
+        if len(shapes) != 1:
+            raise ConfigError(
+                f"randomize.object_size: an object consists of {len(shapes)} shapes; only one of a single can be had "
+                "in other sizes. Leave it out, or choose another object."
+            )
+        form = _scaled_form(shapes[0], factor)
+        shape, visual = p.createCollisionShape(**form.solid, physicsClientId=client), -1
+        if self.visuals and (seen := p.getVisualShapeData(body, physicsClientId=client)):
+            visual = p.createVisualShape(**form.seen, rgbaColor=seen[0][7], physicsClientId=client)
+        mass, friction, *_, bounce, rolling, spinning = p.getDynamicsInfo(body, -1, physicsClientId=client)[:8]
+        copy = p.createMultiBody(mass, shape, visual, (0, 0, PARKING_Z), physicsClientId=client)
+        self.set_dynamics(
+            copy,
+            lateralFriction=friction,
+            restitution=bounce,
+            rollingFriction=rolling,
+            spinningFriction=spinning,
+            activationState=p.ACTIVATION_STATE_DISABLE_SLEEPING,
+        )
+        self._loose.append(copy)
+        return copy
 
     def add_marker(self, radius: float, color: Vector) -> int:
         """Add a sphere that is seen but never touched; return its id."""
@@ -136,6 +248,28 @@ class Simulation:
         """Put a body somewhere, at rest."""
         p.resetBasePositionAndOrientation(body, position, quaternion, physicsClientId=self.client)
         p.resetBaseVelocity(body, (0, 0, 0), (0, 0, 0), physicsClientId=self.client)
+
+    def park(self, body: int) -> None:
+        """Put a loose body where it touches nothing."""
+        self.place(body, (self._loose.index(body), 0, PARKING_Z))
+
+    def lowest(self, body: int) -> float:
+        """Return the height in metres of the lowest point of a body's base."""
+        return p.getAABB(body, -1, physicsClientId=self.client)[0][2]
+
+    def set_dynamics(self, body: int, link: int = -1, **values: float) -> None:
+        """Set values of a link's dynamics by PyBullet's names (SI units)."""
+        p.changeDynamics(body, link, physicsClientId=self.client, **values)
+
+    def set_gravity(self, downward: float) -> None:
+        """Set the downward acceleration in metres per second squared."""
+        p.setGravity(0, 0, -downward, physicsClientId=self.client)
+
+    def paint(self, body: int, color: Vector) -> None:
+        """Give all of a body one colour: red, green, blue in [0, 1]; without visuals there is nothing to paint."""
+        if self.visuals:
+            for link in range(-1, p.getNumJoints(body, physicsClientId=self.client)):
+                p.changeVisualShape(body, link, rgbaColor=(*color, 1), physicsClientId=self.client)
 
     def place_mechanism(self, mechanism: Mechanism, pose: Pose, opening: float) -> None:
         """Put a mechanism somewhere, its joint at `opening` (metres or radians), at rest."""
@@ -152,7 +286,8 @@ class Simulation:
         """Measure a mechanism."""
         opening, speed, *_ = p.getJointState(mechanism.body, mechanism.joint, physicsClientId=self.client)
         link = p.getLinkState(mechanism.body, mechanism.handle, computeForwardKinematics=1, physicsClientId=self.client)
-        return MechanismState(np.array(link[4]), opening, speed)
+        motion = p.getMatrixFromQuaternion(link[5])[0::3]
+        return MechanismState(np.array(link[4]), np.array(motion), opening, speed)
 
     def pose(self, body: int) -> tuple[tuple[float, ...], tuple[float, ...]]:
         """Return position (3) and quaternion (x, y, z, w) of a body's base."""
@@ -168,20 +303,36 @@ class Simulation:
 
     # -------------------------------------------------------------------------------------------- time
 
-    def step(self) -> None:
+    def step(self, before_substep: Callable[[], None] | None = None) -> None:
         """Advance by one control step."""
         for _ in range(self.substeps):
+            if self.movers:
+                self.time += self.time_step
+                for move in self.movers:
+                    move(self.time)
+            if before_substep:
+                before_substep()
             p.stepSimulation(physicsClientId=self.client)
 
-    def forget_contacts(self) -> None:
-        """Move every loose body far away and detect collisions: this empties the contact cache.
+    def forget_contacts(self, robot: int) -> None:
+        """Move every loose body far away, and empty the contact cache and the list of pairs of bodies that are near.
 
         A reset in place that skips this leaks the history of earlier episodes into the next one: contacts kept by
-        Bullet warm-start the solver.
+        Bullet warm-start the solver, and pairs of which it drops but a few in a step decide the order of solving.
         """
-        for index, body in enumerate(self._loose):
-            self.place(body, (index, 0, PARKING_Z))
+        self.time = 0.0
+        for body in self._loose:
+            self.park(body)
         self.detect_collisions()
+        for body in (robot, *self._loose):
+            self._forget_pairs(body)
+
+    def _forget_pairs(self, body: int) -> None:
+        """Set the collision filters of a body to what they are: its entries in the broad phase are made anew."""
+        for link in self._links(body):
+            still = link == -1 and body in self._fixed
+            group, mask = (STATIC, ~STATIC) if still else (MOVING, -1)
+            p.setCollisionFilterGroupMask(body, link, group, mask, physicsClientId=self.client)
 
     def detect_collisions(self) -> None:
         """Recompute contacts for bodies that were placed without a step."""
@@ -192,6 +343,32 @@ class Simulation:
         if self.client >= 0 and p.isConnected(self.client):
             p.disconnect(self.client)
         self.client = -1
+
+
+class _Form(NamedTuple):
+    """A shape as arguments of `createCollisionShape` and `createVisualShape`, which differ in names."""
+
+    solid: dict[str, Any]
+    seen: dict[str, Any]
+
+
+def _scaled_form(shape: Sequence[Any], factor: float) -> _Form:
+    """Return a shape of `getCollisionShapeData`, whose place is relative to the centre of mass, in another size."""
+    _, _, kind, size, file, position, quaternion = shape
+    x, y, z = (factor * edge for edge in size)
+    offset = [factor * place for place in position]
+    common: dict[str, Any] = {"shapeType": kind}
+    if kind == p.GEOM_BOX:
+        common["halfExtents"] = (x / 2, y / 2, z / 2)
+    elif kind == p.GEOM_MESH:
+        common |= {"fileName": file.decode(), "meshScale": (x, y, z)}
+    else:  # a sphere has its radius thrice, cylinders and capsules have height and radius
+        common["radius"] = y
+    solid = {**common, "collisionFramePosition": offset, "collisionFrameOrientation": quaternion}
+    seen = {**common, "visualFramePosition": offset, "visualFrameOrientation": quaternion}
+    if kind in (p.GEOM_CYLINDER, p.GEOM_CAPSULE):
+        solid["height"] = seen["length"] = x
+    return _Form(solid, seen)
 
 
 def check_display() -> None:

@@ -12,14 +12,10 @@ import pytest
 import torch
 
 from armature import registry
-from armature.callbacks import (
-    CheckpointCallback,
-    EvaluationCallback,
-    MetricsCallback,
-    ProgressCallback,
-    StopOnSignal,
-    StopTraining,
-)
+from armature.callbacks.metrics import MetricsCallback
+from armature.callbacks.progress import ProgressCallback
+from armature.callbacks.saving import CheckpointCallback, EvaluationCallback
+from armature.callbacks.stopping import StopOnSignal, StopTraining
 from armature.combos import implemented_combos
 from armature.config import Config
 from armature.models import make_model

@@ -327,7 +327,7 @@ BROKEN = {
     "a loss that is NaN": (
         mended(TRAINER, '{"Losses/Loss": loss.item()}', '{"Losses/Loss": float("nan")}'),
         {},
-        ["ThingOptimizer.update returned nan", "lower the learning rate"],
+        ["ThingOptimizer.update returned nan for 'Losses/Loss'", "smaller learning_rate", "normalise observations"],
     ),
     "an exception in a trainer's update": (
         mended(TRAINER, "self.step(self.adam, loss)", "loss.backwards()"),

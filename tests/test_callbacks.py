@@ -14,7 +14,9 @@ import torch
 from stable_baselines3.common.callbacks import BaseCallback
 
 import armature
-from armature.callbacks import Every, StopOnSignal, StopTraining
+from armature.callbacks import saving
+from armature.callbacks.every import Every
+from armature.callbacks.stopping import StopOnSignal, StopTraining
 from armature.checkpoints import checkpoints, newest, read_json, verify
 from armature.runs import CsvTable
 
@@ -163,12 +165,10 @@ def test_e10_a_full_disk_does_not_end_the_training(make_config, train, monkeypat
 
         def _on_step(self):
             function = full if 50 < self.num_timesteps < 150 else original
-            monkeypatch.setattr("armature.callbacks.save_checkpoint", function)
+            monkeypatch.setattr(saving, "save_checkpoint", function)
             return True
 
-    import armature.callbacks
-
-    original = armature.callbacks.save_checkpoint
+    original = saving.save_checkpoint
     session = train(make_config("sac"), extra=[Fill()])
     assert [int(folder.name) for folder in checkpoints(session.run)] == [200, 300]
     assert "no checkpoint at 100 steps" in caplog.text
@@ -270,7 +270,7 @@ def test_an_algorithm_that_does_not_listen_is_left():
 WORKERS = """
 import sys
 sys.path.insert(0, sys.argv[1])
-from armature.callbacks import StopOnSignal
+from armature.callbacks.stopping import StopOnSignal
 from armature.config import Config
 from armature.models import make_model
 from armature.plugins import load_plugins

@@ -18,6 +18,7 @@ from armature.checkpoints import (
     newest,
     read_json,
     recover,
+    replacing,
     settled,
     verify,
     write_folder,
@@ -204,6 +205,23 @@ def test_checkpoints_of_a_future_that_did_not_happen_go(tmp_path):
         checkpoint(tmp_path, step)
     keep_last(checkpoint(tmp_path, 3), 2)
     assert [path.name for path in checkpoints.checkpoints(tmp_path)] == ["000000002", "000000003"]
+
+
+def test_a_file_is_the_old_one_until_the_new_one_is_whole(tmp_path):
+    path = tmp_path / "demos.npz"
+
+    def interrupted():
+        with replacing(path) as file:
+            file.write(b"second")
+            raise KeyboardInterrupt
+
+    with replacing(path) as file:
+        file.write(b"first")
+        assert not path.exists()
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert path.read_bytes() == b"first"
+    assert list(tmp_path.iterdir()) == [path]
 
 
 def test_json_is_written_whole(tmp_path):

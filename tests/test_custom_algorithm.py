@@ -109,8 +109,7 @@ def test_x16_a3_a4_a5_a9_a10_a15_the_tutorial_runs_as_printed(tmp_path):
         "600 of 600 steps",
         "bonus_steps: int, 2 here, default 1 in the class",
         "myalgo2 (MyAlgo, pytorch), MyPolicy",
-        "mine (Mine, pytorch)",
-        "myalgo (REDQ, pytorch), REDQPolicy",
+        "mine (EagerSAC, pytorch)",
         "resume        it acts as before",
     ):
         assert words in told

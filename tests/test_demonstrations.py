@@ -452,5 +452,5 @@ def test_a_replay_needs_no_demonstrations(with_demos, train, tmp_path):
 @pytest.mark.slow
 def test_x16_f10_the_tutorial_runs_as_printed(tmp_path):
     outputs = run_tutorial(ROOT / "docs/tutorials/demonstrations.md", tmp_path)
-    assert "20 episodes in demos.npz. Learn from them with: --demonstrations.path=demos.npz" in outputs[0]
-    assert "500 of 500 steps" in outputs[1]
+    assert "10 episodes in demos.npz. Learn from them with: --demonstrations.path=demos.npz" in outputs[0]
+    assert "200 of 200 steps" in outputs[1]

@@ -33,6 +33,7 @@ def test_the_wheel_holds_one_name_and_everything_it_needs(wheel):
     names = set(zipfile.ZipFile(wheel).namelist())
     assert {name.split("/")[0] for name in names if ".dist-info" not in name} == {"armature"}
     needed = "train.py test.py py.typed envs/robot_env.py envs/tasks/push.py myalgos/__init__.py configs/reach.json"
+    needed += " envs/assets/button.urdf"
     assert {f"armature/{name}" for name in needed.split()} <= names
 
 

@@ -16,14 +16,14 @@ from armature.config import Config
 from armature.envs.engine import p
 from armature.errors import ConfigError, UnknownNameError
 from armature.plugins import load_extensions
-from armature.registry import find_robot, robots
+from armature.registry import robots
 from armature.vec import make_vec_env
 from tests.test_envs import mixed_actions, play
 
 
 def installed(name):
     try:
-        find_robot(name).folder()
+        robots.find(name).folder()
     except ConfigError:
         return False
     return True
@@ -33,13 +33,13 @@ ROBOTS = [
     pytest.param(name, marks=pytest.mark.skipif(not installed(name), reason='needs pip install -e ".[robots]"'))
     for name in robots
 ]
-GRIPPERS = [name for name in robots if find_robot(name).gripper]
+GRIPPERS = [name for name in robots if robots.find(name).gripper]
 TASKS = ("reach", "push", "pick_and_place")
 PAIRS = [
     pytest.param(*robot.values, task, marks=robot.marks)
     for robot in ROBOTS
     for task in TASKS
-    if find_robot(robot.values[0]).can(task)
+    if robots.find(robot.values[0]).can(task)
 ]
 
 
@@ -144,7 +144,7 @@ def test_joint_and_velocity_limits_hold_under_any_action(name, mode):
 
 @pytest.mark.parametrize("name", ROBOTS)
 def test_an_episode_depends_on_its_seed_alone_with_every_robot(name):
-    task = next(task for task in reversed(TASKS) if find_robot(name).can(task))
+    task = next(task for task in reversed(TASKS) if robots.find(name).can(task))
     lived_in = make(robot=name, task=task, observation="flat", reward="dense")
     actions = mixed_actions(lived_in)
     for seed in range(2):
@@ -167,8 +167,8 @@ def test_the_base_stands_still_where_the_description_says(name):
 def test_nothing_is_loaded_to_tell_what_a_robot_can_do(name):
     code = f"""
 import sys, armature.envs
-from armature.registry import find_robot
-find_robot({name!r}).can("push")
+from armature.registry import robots
+robots.find({name!r}).can("push")
 assert not {{"pybullet", "torch"}} & set(sys.modules)
 """
     subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parent.parent)
@@ -178,7 +178,7 @@ assert not {{"pybullet", "torch"}} & set(sys.modules)
 
 
 def test_a_task_that_a_robot_cannot_do_is_refused_with_those_that_it_can(monkeypatch):
-    monkeypatch.setattr(type(find_robot("ur5")), "folder", lambda self: None)
+    monkeypatch.setattr(type(robots.find("ur5")), "folder", lambda self: None)
     config = Config(robot="ur5", task_type="pick_and_place")
     with pytest.raises(
         ConfigError, match="robot 'ur5' cannot do task_type 'pick_and_place', which needs a gripper"
@@ -294,7 +294,7 @@ def test_a_broken_urdf_is_one_clear_error(tmp_path, urdf):
 def test_a_missing_file_of_a_robot_is_an_error(tmp_path):
     with pytest.raises(ConfigError, match=r"none\.json cannot be read"):
         Config(robot=str(tmp_path / "none.json")).check()
-    with pytest.raises(UnknownNameError, match=r"named by the path of its \.json file"):
+    with pytest.raises(UnknownNameError, match=r"Or the path of a \.json file"):
         Config(robot="pandass").check()
 
 

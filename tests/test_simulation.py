@@ -21,7 +21,7 @@ def make(**kwargs):
 def test_a_free_fall_covers_the_distance_of_the_textbook():
     """One step is `substeps` calls of stepSimulation, not the numSubSteps parameter."""
     simulation = Simulation(substeps=12)
-    body = simulation.add_box((0.02, 0.02, 0.02), (0, 0, 1), mass=0.2)
+    body = simulation.add_shape("box", (0.04, 0.04, 0.04), mass=0.2, position=(0, 0, 1))
     p.changeDynamics(body, -1, linearDamping=0, physicsClientId=simulation.client)
     simulation.step()
     # Semi-implicit Euler: the velocity is updated first.

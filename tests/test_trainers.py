@@ -15,7 +15,7 @@ from stable_baselines3.common.vec_env import VecNormalize
 import armature
 from armature import Combo, OffPolicySettings, OnPolicySettings, OnPolicyTrainer, Schedule, register
 from armature.argument_checks import check_algo_kwargs
-from armature.errors import ArmatureError, ConfigError, PluginError
+from armature.errors import ConfigError, DivergedError, PluginError
 from armature.hyperparameters import hyperparameters
 from armature.models import restore_model, save_checkpoint
 from armature.trainers.base import Trainer
@@ -327,7 +327,7 @@ def test_r4_15_what_an_update_says_is_reported_and_checked():
     assert model.update_once(batch) == {"Losses/A": 1.5}
     assert model.logger.name_to_value["Losses/A"] == 1.5
     said["Losses/A"] = math.inf
-    with pytest.raises(ArmatureError, match=r"Fit.update returned inf for 'Losses/A' at step 0.* diverged"):
+    with pytest.raises(DivergedError, match=r"diverged: Fit.update returned inf for 'Losses/A' at 0 steps.*smaller"):
         model.update_once(batch)
     said["Losses/A"] = "low"
     with pytest.raises(PluginError, match=r"Fit.update returned 'low' for 'Losses/A'; it must return a number"):

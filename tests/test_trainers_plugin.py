@@ -324,4 +324,5 @@ def test_r4_5_x16_the_tutorial_runs_as_printed(in_venv, tmp_path):
     assert sum(len(block.code.splitlines()) for block in code) <= 120
     outputs = "\n".join(tutorials.run_tutorial(TUTORIAL, tmp_path))
     assert "my_ppo" in outputs
+    assert "clip_range: float, default 0.3" in outputs
     assert "FAIL" not in outputs

@@ -14,6 +14,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, ClassVar, Literal, TypeVar
 
 import numpy as np
@@ -24,7 +25,8 @@ from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback
 
-from armature.errors import ArmatureError, PluginError, UnknownNameError
+from armature.errors import DivergedError, PluginError, UnknownNameError
+from armature.nested import each
 from armature.trainers.buffer import Batch
 from armature.trainers.optimizer import Optimizer, Saved, saved_attributes
 from armature.trainers.reward_signals import RewardSignals
@@ -172,7 +174,7 @@ class Trainer(BaseAlgorithm):
 
         Raises:
             PluginError: something else than numbers by name was returned.
-            ArmatureError: a number is not finite.
+            DivergedError: a number is not finite.
         """
         said = dict(self._numbers(self.optimizer, self.optimizer.update(batch, len(batch["reward"]))))
         for _, signal in self.reward_signals.items():
@@ -195,10 +197,7 @@ class Trainer(BaseAlgorithm):
             except (TypeError, ValueError) as error:
                 raise PluginError(f"{who} returned {value!r} for {name!r}; it must return a number.") from error
             if not np.isfinite(numbers[name]):
-                raise ArmatureError(
-                    f"{who} returned {numbers[name]} for {name!r} at step {self.num_timesteps:,}: the training has "
-                    "diverged. Checkpoints are sound up to here; lower the learning rate, or normalise observations."
-                )
+                raise DivergedError(f"{who} returned {numbers[name]} for {name!r}", self.num_timesteps)
         return numbers
 
     # ------------------------------------------------------------------------------------------ learning
@@ -295,7 +294,8 @@ class Trainer(BaseAlgorithm):
         """Return what each environment showed after its step: where an episode is over, its last observation."""
         following = self._seen()
         for index in np.flatnonzero(dones):
-            following = _with_row(following, int(index), self._terminal(infos[index]["terminal_observation"]))
+            last = self._terminal(infos[index]["terminal_observation"])
+            following = each(partial(_with_row, int(index)), following, last)
         return following
 
     def _terminal(self, observation: Observations) -> Observations:
@@ -376,10 +376,8 @@ class Trainer(BaseAlgorithm):
         return [name for name in modules if name not in tensors], tensors
 
 
-def _with_row(observations: Observations, index: int, row: Observations) -> Observations:
-    """Return observations with that of one environment replaced."""
-    if isinstance(observations, Mapping):
-        return {key: _with_row(part, index, row[key]) for key, part in observations.items()}
-    changed = observations.copy()
+def _with_row(index: int, rows: np.ndarray, row: np.ndarray) -> np.ndarray:
+    """Return a copy of the rows with one of them replaced."""
+    changed = rows.copy()
     changed[index] = row
     return changed

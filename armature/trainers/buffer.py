@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
 import torch
+
+from armature.nested import each
 
 Batch = dict[str, Any]
 """Tensors by name, first axis the steps; `obs` and `next_obs` are dicts of tensors for Dict observations."""
@@ -39,7 +41,7 @@ class UpdateBuffer:
     def columns(self) -> dict[str, Any]:
         """Return all rows, in the order in which they came."""
         names = self._parts[0] if self._parts else {}
-        return {name: _joined([part[name] for part in self._parts]) for name in names}
+        return {name: each(_joined, *[part[name] for part in self._parts]) for name in names}
 
     def minibatches(self, batch_size: int, device: torch.device) -> Iterator[Batch]:
         """Yield all rows once, in random order, in batches of at least `batch_size` rows (if there are as many).
@@ -57,21 +59,13 @@ class UpdateBuffer:
 def as_batch(columns: Mapping[str, Any], device: torch.device, rows: Any = slice(None)) -> Batch:
     """Return rows of columns as tensors."""
     return {
-        name: _each(column, lambda part: torch.as_tensor(part[rows], device=device)) for name, column in columns.items()
+        name: each(lambda part: torch.as_tensor(part[rows], device=device), column) for name, column in columns.items()
     }
-
-
-def _each(column: Any, function: Callable[[Any], Any]) -> Any:
-    if isinstance(column, Mapping):
-        return {key: function(part) for key, part in column.items()}
-    return function(column)
 
 
 def _length(column: Any) -> int:
     return len(next(iter(column.values())) if isinstance(column, Mapping) else column)
 
 
-def _joined(parts: list[Any]) -> Any:
-    if isinstance(parts[0], Mapping):
-        return {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
+def _joined(*parts: np.ndarray) -> np.ndarray:
     return np.concatenate(parts)

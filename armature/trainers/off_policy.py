@@ -11,6 +11,7 @@ from stable_baselines3.common.buffers import DictReplayBuffer, ReplayBuffer
 from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.type_aliases import GymEnv
 
+from armature.nested import at
 from armature.trainers.base import Decision, Trainer
 from armature.trainers.buffer import Batch
 from armature.trainers.settings import OffPolicySettings, TrainerSettings
@@ -65,8 +66,8 @@ class OffPolicyTrainer(Trainer):
         for index in range(len(trajectory)):
             one, cut = slice(index, index + 1), bool(trajectory.truncated[index])
             self.replay_buffer.add(
-                _rows(trajectory.obs, one),
-                _rows(following, one),
+                at(trajectory.obs, one),
+                at(following, one),
                 action[one],
                 trajectory.reward[one],
                 (trajectory.terminated | trajectory.truncated)[one],
@@ -132,9 +133,3 @@ class OffPolicyTrainer(Trainer):
 
     def _terminal(self, observation: Observations) -> Observations:
         return observation if self._vec_normalize_env is None else self._vec_normalize_env.unnormalize_obs(observation)
-
-
-def _rows(observations: Observations, rows: slice) -> Observations:
-    if isinstance(observations, dict):
-        return {key: part[rows] for key, part in observations.items()}
-    return observations[rows]

@@ -10,6 +10,7 @@ import torch
 from stable_baselines3.common.utils import obs_as_tensor
 from torch import Tensor, nn
 
+from armature.nested import at
 from armature.trainers.buffer import Batch
 from armature.trainers.trajectory import Observations, Trajectory
 
@@ -64,7 +65,7 @@ class Optimizer(ABC):
             values = self.critic(self._as_tensors(trajectory.obs)).flatten().cpu().numpy().astype(np.float32)
             if not trajectory.interrupted:
                 return values, 0.0
-            return values, float(self.critic(self._as_tensors(_one(trajectory.next_obs))).flatten()[0])
+            return values, float(self.critic(self._as_tensors(at(trajectory.next_obs, None))).flatten()[0])
 
     def get_modules(self) -> dict[str, Saved]:
         """Return what is saved with the model, by the name of its attribute: networks, optimizers, learned tensors."""
@@ -110,10 +111,3 @@ class Optimizer(ABC):
 
     def _as_tensors(self, observations: Observations) -> Any:
         return obs_as_tensor(observations, self.policy.device)
-
-
-def _one(observation: Observations) -> Observations:
-    """Return one observation as an array of one."""
-    if isinstance(observation, dict):
-        return {key: part[None] for key, part in observation.items()}
-    return observation[None]

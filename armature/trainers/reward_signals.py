@@ -84,21 +84,15 @@ class RandomNetworkDistillation(RewardSignal):
 
     settings_class = RNDSettings
 
-    def __init__(
-        self,
-        settings: RNDSettings,
-        observation_space: spaces.Space[Any],
-        action_space: spaces.Space[Any],
-        device: torch.device,
-    ) -> None:
-        super().__init__(settings, observation_space, action_space, device)
-        size, width = _flat_size(observation_space), settings.hidden_units
-        self.target, self.predictor = _network(size, width).to(device), _network(size, width).to(device)
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        size, width = _flat_size(self.observation_space), self.settings.hidden_units
+        self.target, self.predictor = _network(size, width).to(self.device), _network(size, width).to(self.device)
         self.target.requires_grad_(False)
         # Without a momentum these layers keep plain running means and variances, saved with all other weights.
-        self.seen = nn.BatchNorm1d(size, affine=False, momentum=None).to(device)
-        self.errors = nn.BatchNorm1d(1, affine=False, momentum=None).to(device)
-        self.adam = torch.optim.Adam(self.predictor.parameters(), settings.learning_rate)
+        self.seen = nn.BatchNorm1d(size, affine=False, momentum=None).to(self.device)
+        self.errors = nn.BatchNorm1d(1, affine=False, momentum=None).to(self.device)
+        self.adam = torch.optim.Adam(self.predictor.parameters(), self.settings.learning_rate)
 
     def evaluate(self, batch: Batch) -> np.ndarray:
         """Return the errors of the prediction, in standard deviations."""

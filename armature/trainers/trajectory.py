@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+
+from armature.nested import at, each
 
 Observations = Any
 """An array of observations, first axis the steps or the environments; for Dict observations a dict of such arrays."""
@@ -60,9 +61,7 @@ class Trajectory:
 
     def next_observations(self) -> Observations:
         """Return what was seen after each step, as `obs` what was seen before."""
-        if isinstance(self.obs, Mapping):
-            return {key: np.concatenate([part[1:], self.next_obs[key][None]]) for key, part in self.obs.items()}
-        return np.concatenate([self.obs[1:], self.next_obs[None]])
+        return each(lambda seen, last: np.concatenate([seen[1:], last[None]]), self.obs, self.next_obs)
 
 
 @dataclass(frozen=True)
@@ -120,8 +119,8 @@ def _trajectory(steps: list[Step], index: int) -> Trajectory:
 
     reward = column("reward").astype(np.float32)
     return Trajectory(
-        obs=_stacked([step.obs for step in steps], index),
-        next_obs=_of(steps[-1].next_obs, index),
+        obs=each(lambda *parts: np.stack([part[index] for part in parts]), *[step.obs for step in steps]),
+        next_obs=at(steps[-1].next_obs, index),
         action=column("action"),
         reward=reward,
         environment_reward=reward,
@@ -131,18 +130,6 @@ def _trajectory(steps: list[Step], index: int) -> Trajectory:
         env_index=index,
         log_prob=None if steps[0].log_prob is None else column("log_prob"),
     )
-
-
-def _stacked(observations: list[Observations], index: int) -> Observations:
-    if isinstance(observations[0], Mapping):
-        return {key: np.stack([item[key][index] for item in observations]) for key in observations[0]}
-    return np.stack([item[index] for item in observations])
-
-
-def _of(observations: Observations, index: int) -> Observations:
-    if isinstance(observations, Mapping):
-        return {key: part[index] for key, part in observations.items()}
-    return observations[index]
 
 
 def gae(trajectory: Trajectory, gamma: float, lambd: float) -> np.ndarray:

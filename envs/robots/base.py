@@ -24,7 +24,7 @@ class RobotState:
     Kept as the engine gave it and made into arrays when asked for, since most of it rarely is.
     """
 
-    __slots__ = ("_joints", "_motion", "ee_point", "ee_quaternion", "gripper_width")
+    __slots__ = ("ee_point", "ee_quaternion", "gripper_width", "joints", "motion")
 
     def __init__(
         self,
@@ -34,7 +34,8 @@ class RobotState:
         motion: tuple[Floats, Floats],
         width: float,
     ) -> None:
-        self._joints, self._motion = joints, motion
+        self.joints, self.motion = joints, motion
+        """Position and velocity first of each joint; linear and angular velocity of the end effector."""
         self.ee_point = ee_point
         """Position of the end effector as three floats, in metres."""
         self.ee_quaternion = ee_quaternion
@@ -45,12 +46,12 @@ class RobotState:
     @property
     def joint_positions(self) -> np.ndarray:
         """(n_arm,) radians."""
-        return np.array([joint[0] for joint in self._joints])
+        return np.array([joint[0] for joint in self.joints])
 
     @property
     def joint_velocities(self) -> np.ndarray:
         """(n_arm,) radians per second."""
-        return np.array([joint[1] for joint in self._joints])
+        return np.array([joint[1] for joint in self.joints])
 
     @property
     def ee_position(self) -> np.ndarray:
@@ -60,12 +61,12 @@ class RobotState:
     @property
     def ee_velocity(self) -> np.ndarray:
         """(3,) metres per second."""
-        return np.array(self._motion[0])
+        return np.array(self.motion[0])
 
     @property
     def ee_spin(self) -> np.ndarray:
         """(3,) angular velocity in radians per second."""
-        return np.array(self._motion[1])
+        return np.array(self.motion[1])
 
 
 class Robot:
@@ -92,6 +93,7 @@ class Robot:
         self.arm = [joints[name] for name in description.arm_joints]
         self.ee_link = links[description.ee_link]
         self._read_gripper(joints, links)
+        self._watched = self._links_to_watch()
         self._set_order(sorted(limits))
         self._hold_idle_joints(limits)
         self.low, self.high = (np.array([limits[joint][side] for joint in self.arm]) for side in (0, 1))
@@ -103,10 +105,12 @@ class Robot:
         # A motor removes this share of its error in a substep: an error of `max_step` is met at the velocity limit.
         self._gains = [1 / simulation.substeps] * len(self._motors)
         self._set_dynamics(links)
+        self.set_strength(1.0)
         self.joint_targets = self.rest_pose
         self.ee_target: Floats = (0.0, 0.0, 0.0)
         self.ee_target_quaternion: Floats = description.ee_quaternion
         self.width_target = 0.0
+        self._jacobian: np.ndarray | None = None
         self.measure()
 
     def _read_joints(self) -> tuple[Table[int], Table[int], dict[int, tuple[float, float]]]:
@@ -133,7 +137,7 @@ class Robot:
         self._travel = [far - near for far, near in zip(gripper.open, gripper.closed, strict=True)] if gripper else []
         """How far each joint of the gripper moves from closed to open."""
         strengths = [0.0 if name in gripper.passive else gripper.force for name in gripper.joints] if gripper else []
-        self._forces = [*self.description.forces, *strengths]
+        self._full_forces = [*self.description.forces, *strengths]
         for leader, follower in gripper.gears if gripper else ():
             self._couple(joints[leader], joints[follower])
 
@@ -159,6 +163,13 @@ class Robot:
         self._arm_columns = slice(first, first + len(columns)) if side_by_side else columns  # a slice is faster
         self._no_speeds = [0.0] * len(movable)
 
+    def _links_to_watch(self) -> list[int]:
+        """Return the links that can touch the table and should not: all but the first two of the arm, and fingers."""
+        client = self.simulation.client
+        links = range(self.arm[:3][-1], p.getNumJoints(self.body, physicsClientId=client))
+        solid = [link for link in links if p.getCollisionShapeData(self.body, link, physicsClientId=client)]
+        return [link for link in solid if link not in self.fingers]
+
     def _hold_idle_joints(self, limits: Mapping[int, tuple[float, float]]) -> None:
         """Fix joints that are neither arm nor gripper at 0, or as near as their limits allow."""
         self._idle_positions = [min(max(0.0, limits[joint][0]), limits[joint][1]) for joint in self._idle]
@@ -176,7 +187,11 @@ class Robot:
         client = self.simulation.client
         for link in range(-1, p.getNumJoints(self.body, physicsClientId=client)):
             p.changeDynamics(
-                self.body, link, activationState=p.ACTIVATION_STATE_DISABLE_SLEEPING, physicsClientId=client
+                self.body,
+                link,
+                activationState=p.ACTIVATION_STATE_DISABLE_SLEEPING,
+                maxJointVelocity=max(self.description.max_velocities),
+                physicsClientId=client,
             )
         for name in self.description.ghosts:
             p.setCollisionFilterGroupMask(self.body, links[name], 0, 0, physicsClientId=client)
@@ -189,6 +204,12 @@ class Robot:
                 p.changeDynamics(
                     self.body, finger, lateralFriction=gripper.friction, spinningFriction=0.001, physicsClientId=client
                 )
+
+    def set_strength(self, share: float) -> None:
+        """Let every motor have this share of its largest force."""
+        self._forces = [share * force for force in self._full_forces]
+        self.torque_limits = np.array(self._forces[: len(self.arm)])
+        """Newton metres (n_arm,)."""
 
     # -------------------------------------------------------------------------------------------- episodes
 
@@ -215,7 +236,7 @@ class Robot:
             self.body, self.ee_link, computeLinkVelocity=1, computeForwardKinematics=1, physicsClientId=client
         )
         self._positions = [joint[0] for joint in joints]
-        self._mass_centre = link[2]
+        self._mass_centre, self._jacobian = link[2], None
         count = len(self.arm)
         point, velocity = link[4], link[6]
         if any(self.description.ee_offset):
@@ -224,6 +245,13 @@ class Robot:
         width = self._width(self._positions[count : len(self._motors)])
         self.now = RobotState(joints[:count], point, link[5], (velocity, link[7]), width)
         return self.now
+
+    def measure_joints(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return positions and velocities (n_arm,) of the arm's joints between control steps; `now` stays."""
+        joints = np.array(
+            [joint[:2] for joint in p.getJointStates(self.body, self.arm, physicsClientId=self.simulation.client)]
+        )
+        return joints[:, 0], joints[:, 1]
 
     def _width(self, positions: list[float]) -> float:
         """Return the opening of the gripper in metres: the mean over its joints of how far each is open."""
@@ -234,7 +262,51 @@ class Robot:
         """Return whether all fingers touch a body."""
         return bool(self.fingers) and self.simulation.touching(self.body, body).issuperset(self.fingers)
 
+    def touch(self, body: int) -> list[float]:
+        """Return for each finger 1 while it touches a body, else 0; an arm without fingers has one number."""
+        links = self.simulation.touching(self.body, body)
+        return [float(finger in links) for finger in self.fingers] if self.fingers else [float(bool(links))]
+
     # -------------------------------------------------------------------------------------------- moving
+
+    def jacobian(self) -> np.ndarray:
+        """Return how the end effector moves and turns with the arm's joints (6, n_arm), where they were measured."""
+        if self._jacobian is None:
+            # Bullet takes the point of a Jacobian relative to the link's centre of mass.
+            point = [offset - mass for offset, mass in zip(self.description.ee_offset, self._mass_centre, strict=True)]
+            self._jacobian = self._link_jacobian(self.ee_link, point)
+        return self._jacobian
+
+    def _link_jacobian(self, link: int, point: Floats) -> np.ndarray:
+        """Return the Jacobian (6, n_arm) of a point of a link, relative to its centre of mass."""
+        positions = [self._positions[index] for index in self._urdf_order]
+        linear, angular = p.calculateJacobian(
+            self.body, link, point, positions, self._no_speeds, self._no_speeds, physicsClientId=self.simulation.client
+        )
+        return np.array(linear + angular)[:, self._arm_columns]
+
+    def mass_matrix(self) -> np.ndarray:
+        """Return the inertia of the arm's joints (n_arm, n_arm), in kg m^2, where they were measured."""
+        positions = [self._positions[index] for index in self._urdf_order]
+        full = np.array(p.calculateMassMatrix(self.body, positions, physicsClientId=self.simulation.client))
+        return full[self._arm_columns][:, self._arm_columns]
+
+    def gravity_torques(self) -> np.ndarray:
+        """Return the torques (n_arm,) in newton metres that hold the arm where it was measured."""
+        positions = [self._positions[index] for index in self._urdf_order]
+        torques = p.calculateInverseDynamics(
+            self.body, positions, self._no_speeds, self._no_speeds, physicsClientId=self.simulation.client
+        )
+        return np.array(torques)[self._arm_columns]
+
+    def low_links(self, height: float) -> list[tuple[float, np.ndarray]]:
+        """Return how high (metres) each link that is lower than `height` is, and how joints lower it (n_arm,)."""
+        found = []
+        for link in self._watched:
+            lowest = p.getAABB(self.body, link, physicsClientId=self.simulation.client)[0][2]
+            if lowest < height:
+                found.append((lowest, -self._link_jacobian(link, (0.0, 0.0, 0.0))[2]))
+        return found
 
     def joints_towards(self, position: Floats, quaternion: Floats) -> np.ndarray:
         """Return arm joint positions (n_arm,) that bring the end effector closer to a pose (metres; x, y, z, w).
@@ -242,26 +314,14 @@ class Robot:
         One step of damped least squares from the measured pose: the smallest motion that makes the error small and,
         where joints are free to choose, goes towards the rest pose (Siciliano et al., Robotics, 2009, section 3.7).
         """
-        now, positions = self.now, self._positions
-        # Bullet takes the point of a Jacobian relative to the link's centre of mass.
-        point = [offset - mass for offset, mass in zip(self.description.ee_offset, self._mass_centre, strict=True)]
-        linear, angular = p.calculateJacobian(
-            self.body,
-            self.ee_link,
-            point,
-            [positions[index] for index in self._urdf_order],
-            self._no_speeds,
-            self._no_speeds,
-            physicsClientId=self.simulation.client,
-        )
         weight = self.description.orientation_weight
-        jacobian = np.array(linear + angular)[:, self._arm_columns]
+        now, jacobian = self.now, self.jacobian()
         x, y, z, w = p.getDifferenceQuaternion(now.ee_quaternion, quaternion)
         turn = 2.0 * weight if w >= 0 else -2.0 * weight
         error = [*map(operator.sub, position, now.ee_point), turn * x, turn * y, turn * z]
         if weight != 1:
             jacobian[3:] *= weight
-        joints = np.array(positions[: len(self.arm)])
+        joints = np.array(self._positions[: len(self.arm)])
         posture = (self.POSTURE_GAIN * self.DAMPING**2) * (self.rest_pose - joints)
         motion = self._least_squares(jacobian, np.array(error), posture)
         allowed = self.within_limits(joints + motion) - joints
@@ -300,6 +360,45 @@ class Robot:
             positionGains=self._gains,
             physicsClientId=self.simulation.client,
         )
+
+    def drive_velocities(self, velocities: np.ndarray) -> None:
+        """Send velocities (n_arm,) in radians per second to the arm's motors, and `width_target` to the gripper's."""
+        p.setJointMotorControlArray(
+            self.body,
+            self.arm,
+            p.VELOCITY_CONTROL,
+            targetVelocities=velocities.tolist(),
+            forces=self._forces[: len(self.arm)],
+            physicsClientId=self.simulation.client,
+        )
+        self._drive_gripper()
+
+    def release_arm(self) -> None:
+        """Switch the arm's motors off, for `push`; send `width_target` to the gripper's."""
+        nothing = [0.0] * len(self.arm)
+        p.setJointMotorControlArray(
+            self.body, self.arm, p.VELOCITY_CONTROL, forces=nothing, physicsClientId=self.simulation.client
+        )
+        self._drive_gripper()
+
+    def push(self, torques: np.ndarray) -> None:
+        """Apply torques (n_arm,) in newton metres to the arm's joints for the next substep alone."""
+        p.setJointMotorControlArray(
+            self.body, self.arm, p.TORQUE_CONTROL, forces=torques.tolist(), physicsClientId=self.simulation.client
+        )
+
+    def _drive_gripper(self) -> None:
+        count = len(self.arm)
+        if self.gripper_joints:
+            p.setJointMotorControlArray(
+                self.body,
+                self.gripper_joints,
+                p.POSITION_CONTROL,
+                targetPositions=self._gripper_positions(self.width_target),
+                forces=self._forces[count:],
+                positionGains=self._gains[count:],
+                physicsClientId=self.simulation.client,
+            )
 
     def _gripper_positions(self, width: float) -> list[float]:
         """Return the positions of the gripper's joints for an opening in metres."""

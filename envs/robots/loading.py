@@ -40,7 +40,7 @@ def load(simulation: Simulation, description: RobotDescription, position: Vector
             copy = Path(scratch) / "robot.urdf"
             copy.write_text(_with_rod(Path(path), description), encoding="utf-8")
             return simulation.load_robot(str(copy), position)
-    except p.error as error:
+    except (p.error, SyntaxError) as error:  # the second where pictures ask for simple shapes
         raise ConfigError(f"PyBullet cannot load the robot {path}: {error}") from None
 
 

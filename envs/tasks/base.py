@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 import numpy as np
 
 from armature.envs.bodies import Mechanism, Pose
+from armature.envs.objects import Spot
 from armature.envs.rewards import Facts, merged_weights
 from armature.errors import ConfigError, UnknownNameError
+from armature.scene import ObjectConfig
 
 if TYPE_CHECKING:  # a task's parameters are checked without loading PyBullet
     from armature.envs.observations import Snapshot
@@ -48,6 +50,8 @@ class Layout(NamedTuple):
     """Where every object is, in the order of `build`."""
     mechanisms: Sequence[tuple[Pose, float]] = ()
     """Where every mechanism is, and how far its joint is moved (metres or radians)."""
+    clear: Sequence[Spot] = ()
+    """Room beside the objects that distractors and clutter leave free, such as the goal's."""
 
 
 def parameter(default: Any, meaning: str) -> Any:
@@ -73,11 +77,19 @@ class Task(ABC):
     """Whether actions move the gripper, which the robot must then have; otherwise it stays closed."""
     turns_hand: ClassVar[bool] = False
     """Whether the task asks for other orientations of the end effector, which position modes cannot give."""
+    own_objects: ClassVar[tuple[ObjectConfig, ...]] = ()
+    """What the task handles, unless `task_objects` says otherwise, entry by entry."""
+    further_objects: ClassVar[bool] = False
+    """Whether `task_objects` may name more: they lie about, and are observed."""
     goal_scale: ClassVar[float] = 0.25
     """Typical magnitude of the numbers of a goal, which observations are divided by."""
 
     hand: Hand = field(init=False, repr=False)
     """What the robot touches things with; set before `build`."""
+    surroundings: Sequence[float] = field(init=False, repr=False)
+    """The workspace's `area`, where further objects lie; set before `build`."""
+    objects: list[ObjectConfig] = field(init=False, repr=False)
+    """What `build` adds to the world: `chosen_objects`; set before it."""
 
     # -------------------------------------------------------------------------------------------- to write
 
@@ -105,6 +117,15 @@ class Task(ABC):
         """Return what `terms` needs besides the goals: numbers or vectors by name."""
         return {}
 
+    def marker(self, goal: np.ndarray) -> np.ndarray:
+        """Return where pictures show the goal, (3,) metres."""
+        return goal[:3]
+
+    @property
+    def start_width(self) -> float:
+        """How far the gripper is open at the start, in metres: it stays so if the task does not use it."""
+        return self.hand.max_width if self.uses_gripper else 0.0
+
     # -------------------------------------------------------------------------------------------- given
 
     @staticmethod
@@ -116,6 +137,16 @@ class Task(ABC):
     def success(self, achieved: np.ndarray, desired: np.ndarray) -> np.ndarray:
         """Return whether goals of shape (n, k) agree, shape (n,)."""
         return self.distance(achieved, desired) < self.success_distance
+
+    @classmethod
+    def chosen_objects(cls, given: Sequence[ObjectConfig]) -> list[ObjectConfig]:
+        """Return the task's objects with what `task_objects` says of them; raise `ConfigError` for too many."""
+        own = cls.own_objects
+        if len(given) > len(own) and not cls.further_objects:
+            handles = f"{len(own)} object{'' if len(own) == 1 else 's'}" if own else "no objects"
+            raise ConfigError(f"task_objects has {len(given)} entries, but this task handles {handles}.")
+        chosen = [theirs.over(ours) for theirs, ours in zip(given, own, strict=False)]
+        return [*chosen, *own[len(chosen) :], *given[len(own) :]]
 
     @classmethod
     def parameters(cls) -> dict[str, tuple[Any, str]]:

@@ -1,13 +1,19 @@
-"""What tasks with one block on the table share."""
+"""What tasks with one block on the table share, and the further objects that may lie beside it."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from armature.envs.tasks.base import Bodies, Task, parameter
+from armature.envs import objects
+from armature.envs.bodies import Pose
+from armature.envs.objects import Extent
+from armature.envs.tasks.base import Bodies, Task, Waypoint, parameter
+from armature.errors import ConfigError
+from armature.scene import ObjectConfig
 
 if TYPE_CHECKING:
     from armature.envs.observations import Snapshot
@@ -16,12 +22,12 @@ if TYPE_CHECKING:
 
 @dataclass
 class BlockTask(Task):
-    """Base of the tasks that bring one block to a goal."""
+    """Base of the tasks that bring one object, by default a block, to a goal; others may lie about."""
 
-    block_size: float = parameter(0.04, "Metres; edge of the block.")
-    block_mass: float = parameter(0.2, "Kilograms; mass of the block.")
-    block_friction: float = parameter(1.0, "Lateral friction of the block.")
-    area: float = parameter(0.24, "Metres; edge of the square on the table in which block and goal are drawn.")
+    area: float = parameter(0.24, "Metres; edge of the square on the table in which objects and goal are drawn.")
+
+    block: Extent = field(init=False, repr=False)
+    """How much room the object to move takes; set by `build`."""
 
     parts = (
         "ee_position",
@@ -33,24 +39,48 @@ class BlockTask(Task):
         "object_spin",
         "ee_to_object",
     )
+    own_objects = (ObjectConfig(kind="box", size=[0.04], mass=0.2, color=[0.92, 0.35, 0.22]),)
+    further_objects = True
 
     def build(self, simulation: Simulation) -> Bodies:
-        """Add the block."""
-        half = self.block_size / 2
-        block = simulation.add_box(
-            (half, half, half),
-            (0, 0, half),
-            self.block_mass,
-            color=(0.92, 0.35, 0.22, 1),
-            lateral_friction=self.block_friction,
-            spinning_friction=0.001,
-        )
-        return Bodies([block])
+        """Add the objects."""
+        self.rooms = [objects.extent(config) for config in self.objects]
+        self.block = self.rooms[0]
+        return Bodies([objects.add(simulation, config) for config in self.objects])
 
-    def draw_on_table(self, rng: np.random.Generator) -> np.ndarray:
-        """Draw a position (3,) of a block that lies on the table."""
+    # -------------------------------------------------------------------------------------------- drawing
+
+    def draw_block(self, rng: np.random.Generator) -> np.ndarray:
+        """Draw a position (3,) of the block, at rest."""
+        return self._draw(self.objects[0].area, rng)
+
+    def draw_goal(self, rng: np.random.Generator) -> np.ndarray:
+        """Draw a position (3,) that the block is to be brought to."""
+        return self._draw(self.objects[0].goal_area, rng)
+
+    def _draw(self, area: Sequence[float] | None, rng: np.random.Generator) -> np.ndarray:
+        point = objects.draw_in(area or self._square, rng)
+        point[2] += self.block.low
+        return point
+
+    @property
+    def _square(self) -> tuple[float, float, float, float]:
         half = self.area / 2
-        return np.array([*rng.uniform(-half, half, 2), self.block_size / 2])
+        return -half, half, -half, half
+
+    def poses(self, block: np.ndarray, goal: np.ndarray, rng: np.random.Generator) -> list[Pose]:
+        """Draw how the block is turned, and the poses of further objects, which keep clear of block and goal."""
+        turns = [
+            objects.turned(room, config.rotation, rng) for room, config in zip(self.rooms, self.objects, strict=True)
+        ]
+        others = list(zip([config.area or self.surroundings for config in self.objects], self.rooms, strict=True))[1:]
+        spots = objects.draw_all_clear(others, [self.block.at(block), self.block.at(goal)], rng)
+        if spots is None:
+            raise ConfigError("task_objects: there is no room for all; give some an area, or make them smaller.")
+        poses = [objects.standing(*which) for which in zip(spots, self.rooms[1:], turns[1:], strict=True)]
+        return [Pose(block, turns[0]), *poses]
+
+    # -------------------------------------------------------------------------------------------- given
 
     def achieved_goal(self, now: Snapshot) -> np.ndarray:
         """Return the block's position."""
@@ -59,3 +89,18 @@ class BlockTask(Task):
     def facts(self, now: Snapshot) -> dict[str, Any]:
         """Return the end effector's position (3,) in metres, and whether it grasps the block."""
         return {"ee_position": now.robot.ee_position, "grasped": float(now.grasped)}
+
+    # -------------------------------------------------------------------------------------------- experts
+
+    def holds(self, now: Snapshot) -> bool:
+        """Return whether the fingers have closed on the block."""
+        return now.grasped and now.robot.gripper_width < 2 * self.block.reach + 0.01
+
+    def to_grasp(self, now: Snapshot, point: np.ndarray) -> Waypoint:
+        """Return where to go to grasp at a point (3,): above it, down, and close."""
+        gap = point - now.robot.ee_position
+        if float(np.linalg.norm(gap[:2])) > 0.01:
+            return Waypoint(point + np.array([0, 0, 0.06]), self.hand.max_width)
+        if abs(gap[2]) > 0.01:
+            return Waypoint(point, self.hand.max_width)
+        return Waypoint(point, 0.0)

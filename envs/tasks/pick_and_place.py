@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from armature.envs.bodies import Pose
 from armature.envs.rewards import Facts, tracking
 from armature.envs.tasks.base import Layout, Waypoint, parameter
 from armature.envs.tasks.block import BlockTask
@@ -49,10 +48,11 @@ class PickAndPlace(BlockTask):
 
     def draw(self, rng: np.random.Generator) -> Layout:
         """Draw block and goal."""
-        block, goal = self.draw_on_table(rng), self.draw_on_table(rng)
-        if rng.random() >= self.on_table:
+        block, goal = self.draw_block(rng), self.draw_goal(rng)
+        area = self.objects[0].goal_area
+        if (area is None or len(area) == 4) and rng.random() >= self.on_table:
             goal[2] += rng.uniform(0, self.max_height)
-        return Layout(goal, [Pose(block)])
+        return Layout(goal, self.poses(block, goal, rng), clear=[self.block.at(goal)])
 
     def terms(self, achieved: np.ndarray, desired: np.ndarray, facts: Facts) -> dict[str, np.ndarray]:
         """Return reaching, grasping and gated goal tracking."""
@@ -66,12 +66,7 @@ class PickAndPlace(BlockTask):
 
     def expert(self, now: Snapshot) -> Waypoint:
         """Go above the block, come down, close, and carry it to the goal."""
-        block, ee = now.objects[0].position, now.robot.ee_position
-        if now.grasped and now.robot.gripper_width < self.block_size + 0.01:
-            return Waypoint(ee + (now.goal - block), 0.0)
-        gap = block - ee
-        if float(np.linalg.norm(gap[:2])) > 0.01:
-            return Waypoint(block + np.array([0, 0, 0.06]), self.hand.max_width)
-        if abs(gap[2]) > 0.01:
-            return Waypoint(block, self.hand.max_width)
-        return Waypoint(block, 0.0)
+        block = now.objects[0].position
+        if self.holds(now):
+            return Waypoint(now.robot.ee_position + (now.goal - block), 0.0)
+        return self.to_grasp(now, block)

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from armature.envs.bodies import Pose
 from armature.envs.rewards import Facts, closing_in, tracking
 from armature.envs.tasks.base import Layout, Waypoint, parameter
 from armature.envs.tasks.block import BlockTask
@@ -46,10 +45,10 @@ class Push(BlockTask):
 
     def draw(self, rng: np.random.Generator) -> Layout:
         """Draw block and goal, again while they are too close."""
-        block, goal = self.draw_on_table(rng), self.draw_on_table(rng)
+        block, goal = self.draw_block(rng), self.draw_goal(rng)
         while np.linalg.norm(block - goal) < self.min_distance:
-            goal = self.draw_on_table(rng)
-        return Layout(goal, [Pose(block)])
+            goal = self.draw_goal(rng)
+        return Layout(goal, self.poses(block, goal, rng), clear=[self.block.at(goal)])
 
     def terms(self, achieved: np.ndarray, desired: np.ndarray, facts: Facts) -> dict[str, np.ndarray]:
         """Return tracking of the place to push from, and of the goal."""
@@ -61,7 +60,7 @@ class Push(BlockTask):
     def behind(self, achieved: np.ndarray, desired: np.ndarray) -> np.ndarray:
         """Return the points (n, 3) beside the block from which fingers push it to the goal."""
         away = (achieved - desired) / np.maximum(self.distance(achieved, desired), 1e-3)[:, None]
-        return achieved + (self.block_size / 2 + self.hand.radius) * away
+        return achieved + (self.block.radius + self.hand.radius) * away
 
     def expert(self, now: Snapshot) -> Waypoint:
         """Go round the block to the side away from the goal, come down, and push with closed fingers."""
@@ -75,14 +74,15 @@ class Push(BlockTask):
         offset = ee[:2] - block
         behind = -float(offset @ direction)
         beside = float(np.linalg.norm(offset + behind * direction))
-        height, contact = self.block_size / 2, self.block_size / 2 + self.hand.radius
+        contact = self.block.radius + self.hand.radius
+        height = min(self.block.low, self.block.radius)  # higher up, what is tall would topple
         if behind > contact / 2 and beside < 0.015 and ee[2] < height + 0.025:
             # In the lane: aim where the fingers stand when the block has moved on by a part of what is left.
-            ahead = min(0.6 * left, 0.025) - contact
+            ahead = min(0.6 * left, 0.025) - min(contact, behind)
             return Waypoint(np.array([*(block + ahead * direction), height]), 0.0)
         start = block - (contact + 0.035) * direction
         if float(np.linalg.norm(ee[:2] - start)) < 0.015:
             return Waypoint(np.array([*start, height]), 0.0)
-        above = self.block_size + 0.06
-        travel = start if ee[2] > self.block_size + 0.03 else ee[:2]
+        above = self.block.size[2] + 0.06
+        travel = start if ee[2] > self.block.size[2] + 0.03 else ee[:2]
         return Waypoint(np.array([*travel, above]), 0.0)
