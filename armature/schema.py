@@ -163,7 +163,7 @@ def _problem(schema: Schema, problem: Any, context: Mapping[str, Any]) -> str:
     for step in problem["loc"][: -1 if unknown else None]:
         known = _below(known, step)
     if unknown:
-        names = {name for option in known.get("anyOf", [known]) for name in option.get("properties", {})}
+        names = [name for option in known.get("anyOf", [known]) for name in option.get("properties", {})]
         if old := answer(str(path[-1])):
             return f"{here} {old}"
         return f"{here}: unknown key{closest(path[-1], names) or '; known: ' + ', '.join(names) + '.'}"
