@@ -101,8 +101,7 @@ def _ee_to_objects(now: Snapshot) -> list[float]:
 
 
 def _object_to_objects(now: Snapshot) -> list[float]:
-    first, *others = (body.point for body in now.objects)
-    return _joined([map(operator.sub, point, first) for point in others])
+    return _joined([map(operator.sub, body.point, now.objects[0].point) for body in now.objects[1:]])
 
 
 class Part(NamedTuple):
