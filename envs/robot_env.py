@@ -53,7 +53,7 @@ class RobotEnv(gymnasium.Env[ObsType, np.ndarray]):
     `randomize` has drawn is in `info["randomization"]` at the reset and at the last step.
 
     Args:
-        robot: name of a robot.
+        robot: name of a robot, or path of the .json file of your own.
         robot_action: name of an action mode.
         gripper_action: what the last number means to the gripper: `width`, `open_close`, `blocked` (no such number), or
             `auto`, which is `width` if the task uses the gripper and else `blocked`.
@@ -105,10 +105,11 @@ class RobotEnv(gymnasium.Env[ObsType, np.ndarray]):
         render_mode: str | None = None,
         **simulation: Any,
     ) -> None:
-        description: RobotDescription = resolve(robots[robot])
+        description: RobotDescription = robots.find(robot)
         task_class: type[Task] = resolve(tasks[task])
         mode_class: type[ActionMode] = resolve(robot_actions[robot_action])
         task_class.check(task_kwargs or {}, reward_weights or {})
+        description.check(robot, task)
         mode_class.check(
             task=task,
             robot=robot,
@@ -116,7 +117,8 @@ class RobotEnv(gymnasium.Env[ObsType, np.ndarray]):
             robot_action=robot_action,
             gripper_action=gripper_action,
         )
-        self.task = task_class(**(task_kwargs or {}))
+        suited = {name: size for name, size in description.task_kwargs.items() if name in task_class.parameters()}
+        self.task = task_class(**{**suited, **(task_kwargs or {})})
         self.task.hand = description.hand
         scene = read_scene(task_objects, distractors, clutter)
         self.task.objects = task_class.chosen_objects(scene.task_objects)
