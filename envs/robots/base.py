@@ -361,25 +361,16 @@ class Robot:
             physicsClientId=self.simulation.client,
         )
 
-    def drive_velocities(self, velocities: np.ndarray) -> None:
-        """Send velocities (n_arm,) in radians per second to the arm's motors, and `width_target` to the gripper's."""
+    def drive_velocities(self, velocities: np.ndarray, forces: np.ndarray) -> None:
+        """Let the arm's motors hold velocities (n_arm,) (rad/s) with no more than some torques (n_arm,)."""
         p.setJointMotorControlArray(
             self.body,
             self.arm,
             p.VELOCITY_CONTROL,
             targetVelocities=velocities.tolist(),
-            forces=self._forces[: len(self.arm)],
+            forces=forces.tolist(),
             physicsClientId=self.simulation.client,
         )
-        self._drive_gripper()
-
-    def release_arm(self) -> None:
-        """Switch the arm's motors off, for `push`; send `width_target` to the gripper's."""
-        nothing = [0.0] * len(self.arm)
-        p.setJointMotorControlArray(
-            self.body, self.arm, p.VELOCITY_CONTROL, forces=nothing, physicsClientId=self.simulation.client
-        )
-        self._drive_gripper()
 
     def push(self, torques: np.ndarray) -> None:
         """Apply torques (n_arm,) in newton metres to the arm's joints for the next substep alone."""
@@ -387,7 +378,8 @@ class Robot:
             self.body, self.arm, p.TORQUE_CONTROL, forces=torques.tolist(), physicsClientId=self.simulation.client
         )
 
-    def _drive_gripper(self) -> None:
+    def drive_gripper(self) -> None:
+        """Send `width_target` (metres) to the gripper's motors, if there is one."""
         count = len(self.arm)
         if self.gripper_joints:
             p.setJointMotorControlArray(
