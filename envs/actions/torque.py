@@ -19,8 +19,8 @@ class JointTorque(JointMode):
 
     Gravity is compensated, as it is by the torque interfaces of the arms themselves (Franka's libfranka: commanded
     torques are without gravity), so that an action of 0 lets the arm float. Torques are sent anew in every substep.
-    Where the next velocity would break a limit, the torque is replaced by the one that gives the nearest velocity that
-    does not: joints and end effector come to rest at their limits as at a soft wall.
+    Where the next velocity of a joint would break a limit, its motor holds the nearest one that does not, if need be
+    with all its strength: joints and end effector come to rest at their limits as at a soft wall.
     """
 
     parts = ("joints", "joint_velocities")
@@ -31,24 +31,23 @@ class JointTorque(JointMode):
 
     def move_arm(self, action: np.ndarray) -> None:
         """Choose the torques of a control step."""
-        robot = self.robot
+        robot, most = self.robot, self.robot.torque_limits
         self.limits.look()
-        self._mass, gravity = robot.mass_matrix(), robot.gravity_torques()
-        torques = clipped(action * robot.torque_limits + gravity, -robot.torque_limits, robot.torque_limits)
-        self._torques, self._gain = torques, robot.simulation.time_step * np.linalg.solve(self._mass, torques - gravity)
-        robot.release_arm()
+        self._gravity = clipped(robot.gravity_torques(), -most, most)
+        self._torques = clipped(action * most, -most - self._gravity, most - self._gravity)
+        self._gain = robot.simulation.time_step * np.linalg.solve(robot.mass_matrix(), self._torques)
+        robot.drive_gripper()
 
     def before_substep(self) -> None:
-        """Send the torques; where the next velocities would break a limit, hold the nearest that do not."""
-        positions, velocities = self.robot.measure_joints()
-        wanted = velocities + self._gain
-        moved = positions - self.robot.now.joint_positions
-        allowed = self.limits.allowed_velocities(wanted, moved, notice=self.robot.simulation.control_period)
-        if np.array_equal(allowed, wanted):
-            self.robot.release_arm()
-            self.robot.push(self._torques)
-        else:
-            self.robot.drive_velocities(allowed)
+        """Send the torques, or velocities to the motors of joints whose next ones would break a limit."""
+        robot, torques = self.robot, self._torques
+        positions, velocities = robot.measure_joints()
+        moved, wanted = positions - robot.now.joint_positions, velocities + self._gain
+        allowed = self.limits.allowed_velocities(wanted, moved, notice=robot.simulation.control_period)
+        limited, speeding_up = allowed != wanted, (allowed - velocities) * torques > 0
+        forces = np.where(speeding_up, np.abs(torques), robot.torque_limits - np.abs(self._gravity))
+        robot.push(self._gravity + np.where(limited, 0.0, torques))
+        robot.drive_velocities(allowed, limited * forces)
 
     def arm_action(self, position: np.ndarray, quaternion: Vector) -> np.ndarray:
         """Return the torques of a computed-torque controller towards what inverse kinematics asks for.

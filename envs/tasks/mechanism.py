@@ -18,7 +18,7 @@ import numpy as np
 
 from armature.envs.bodies import Pose
 from armature.envs.objects import Spot
-from armature.envs.rewards import Facts, tracking
+from armature.envs.rewards import Facts, closing_in, tracking
 from armature.envs.tasks.base import Bodies, Layout, Task, Waypoint, parameter
 from armature.errors import ConfigError
 
@@ -76,7 +76,7 @@ class MechanismTask(Task):
         "handle_motion",
         "ee_to_handle",
     )
-    reward_terms = {"reach": 1.0, "goal": 4.0, "success": 4.0}
+    reward_terms = {"reach": 2.0, "goal": 4.0, "success": 4.0}
 
     # -------------------------------------------------------------------------------------------- to write
 
@@ -119,7 +119,7 @@ class MechanismTask(Task):
         """Return tracking of the place to push from, and of the goal."""
         left = self.distance(achieved, desired)
         behind = achieved - (self.thickness + self.hand.radius) * self.ahead(achieved, desired, facts["motion"])
-        reach = tracking(self.distance(facts["ee_position"], behind), 0.2)
+        reach = closing_in(self.distance(facts["ee_position"], behind))
         return {"reach": np.where(left < self.success_distance, 1.0, reach), "goal": tracking(left, self.way)}
 
     def ahead(self, achieved: np.ndarray, desired: np.ndarray, motion: np.ndarray) -> np.ndarray:
