@@ -11,6 +11,7 @@ import numpy as np
 from armature.envs.bodies import Vector
 from armature.envs.engine import p
 from armature.envs.robots.description import RobotDescription
+from armature.envs.robots.loading import load
 from armature.envs.simulation import Simulation
 from armature.registry import Table
 
@@ -23,7 +24,7 @@ class RobotState:
     Kept as the engine gave it and made into arrays when asked for, since most of it rarely is.
     """
 
-    __slots__ = ("_joints", "_motion", "ee_point", "ee_quaternion", "gripper_width")
+    __slots__ = ("ee_point", "ee_quaternion", "gripper_width", "joints", "motion")
 
     def __init__(
         self,
@@ -33,7 +34,8 @@ class RobotState:
         motion: tuple[Floats, Floats],
         width: float,
     ) -> None:
-        self._joints, self._motion = joints, motion
+        self.joints, self.motion = joints, motion
+        """Position and velocity first of each joint; linear and angular velocity of the end effector."""
         self.ee_point = ee_point
         """Position of the end effector as three floats, in metres."""
         self.ee_quaternion = ee_quaternion
@@ -44,12 +46,12 @@ class RobotState:
     @property
     def joint_positions(self) -> np.ndarray:
         """(n_arm,) radians."""
-        return np.array([joint[0] for joint in self._joints])
+        return np.array([joint[0] for joint in self.joints])
 
     @property
     def joint_velocities(self) -> np.ndarray:
         """(n_arm,) radians per second."""
-        return np.array([joint[1] for joint in self._joints])
+        return np.array([joint[1] for joint in self.joints])
 
     @property
     def ee_position(self) -> np.ndarray:
@@ -59,12 +61,12 @@ class RobotState:
     @property
     def ee_velocity(self) -> np.ndarray:
         """(3,) metres per second."""
-        return np.array(self._motion[0])
+        return np.array(self.motion[0])
 
     @property
     def ee_spin(self) -> np.ndarray:
         """(3,) angular velocity in radians per second."""
-        return np.array(self._motion[1])
+        return np.array(self.motion[1])
 
 
 class Robot:
@@ -86,7 +88,7 @@ class Robot:
 
     def __init__(self, simulation: Simulation, description: RobotDescription, base_position: Vector) -> None:
         self.simulation, self.description = simulation, description
-        self.body = simulation.load_robot(description.urdf, base_position)
+        self.body = load(simulation, description, base_position)
         joints, links, limits = self._read_joints()
         self.arm = [joints[name] for name in description.arm_joints]
         self.ee_link = links[description.ee_link]
@@ -112,15 +114,16 @@ class Robot:
         self.measure()
 
     def _read_joints(self) -> tuple[Table[int], Table[int], dict[int, tuple[float, float]]]:
-        """Return joint and link indices by name, and the limits of the movable joints."""
-        joints: Table[int] = Table(f"joint of {self.description.urdf}")
+        """Return indices of movable joints and of links by name, and the limits of these joints."""
+        joints: Table[int] = Table(f"movable joint of {self.description.urdf}")
         links: Table[int] = Table(f"link of {self.description.urdf}")
         limits = {}
         client = self.simulation.client
         for index in range(p.getNumJoints(self.body, physicsClientId=client)):
             info = p.getJointInfo(self.body, index, physicsClientId=client)
-            joints[info[1].decode()], links[info[12].decode()] = index, index
-            if info[2] != p.JOINT_FIXED:
+            links[info[12].decode()] = index
+            if info[2] in (p.JOINT_REVOLUTE, p.JOINT_PRISMATIC):
+                joints[info[1].decode()] = index
                 endless = info[8] > info[9]
                 limits[index] = (-2 * math.pi, 2 * math.pi) if endless else (info[8], info[9])
         return joints, links, limits
@@ -259,6 +262,11 @@ class Robot:
         """Return whether all fingers touch a body."""
         return bool(self.fingers) and self.simulation.touching(self.body, body).issuperset(self.fingers)
 
+    def touch(self, body: int) -> list[float]:
+        """Return for each finger 1 while it touches a body, else 0; an arm without fingers has one number."""
+        links = self.simulation.touching(self.body, body)
+        return [float(finger in links) for finger in self.fingers] if self.fingers else [float(bool(links))]
+
     # -------------------------------------------------------------------------------------------- moving
 
     def jacobian(self) -> np.ndarray:
@@ -306,14 +314,27 @@ class Robot:
         One step of damped least squares from the measured pose: the smallest motion that makes the error small and,
         where joints are free to choose, goes towards the rest pose (Siciliano et al., Robotics, 2009, section 3.7).
         """
+        weight = self.description.orientation_weight
         now, jacobian = self.now, self.jacobian()
         x, y, z, w = p.getDifferenceQuaternion(now.ee_quaternion, quaternion)
-        turn = 2.0 if w >= 0 else -2.0
+        turn = 2.0 * weight if w >= 0 else -2.0 * weight
         error = [*map(operator.sub, position, now.ee_point), turn * x, turn * y, turn * z]
+        if weight != 1:
+            jacobian[3:] *= weight
         joints = np.array(self._positions[: len(self.arm)])
         posture = (self.POSTURE_GAIN * self.DAMPING**2) * (self.rest_pose - joints)
+        motion = self._least_squares(jacobian, np.array(error), posture)
+        allowed = self.within_limits(joints + motion) - joints
+        stopped = np.abs(motion - allowed) > 1e-9
+        if stopped.any():  # the other joints do what those at their limits cannot
+            fixed = np.where(stopped, allowed, 0.0)
+            free = self._least_squares(np.where(stopped, 0.0, jacobian), error - jacobian @ fixed, posture)
+            motion = np.where(stopped, fixed, free)
+        return joints + motion
+
+    def _least_squares(self, jacobian: np.ndarray, error: np.ndarray, posture: np.ndarray) -> np.ndarray:
         transposed = jacobian.T
-        return joints + np.linalg.solve(transposed @ jacobian + self._damping, transposed @ error + posture)
+        return np.linalg.solve(transposed @ jacobian + self._damping, transposed @ error + posture)
 
     def within_limits(self, joints: np.ndarray) -> np.ndarray:
         """Return joint positions (n_arm,) clipped to the joints' limits, in radians."""
