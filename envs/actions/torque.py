@@ -25,9 +25,9 @@ class JointTorque(JointMode):
     """
 
     parts = ("joints", "joint_velocities")
-    SETTLING: ClassVar[float] = 0.08
+    SETTLING: ClassVar[float] = 0.075
     """Seconds in which the expert's controller removes most of an error."""
-    STRIDE: ClassVar[float] = 0.03
+    STRIDE: ClassVar[float] = 0.0275
     """Metres on each axis that it looks ahead, so that the end effector does not rush."""
 
     def move_arm(self, action: np.ndarray) -> None:
