@@ -13,7 +13,7 @@ from armature.config import GENERAL_ENV, NAMESPACE, Config
 from armature.errors import ConfigError, PluginError, closest
 from armature.registry import ADDRESS, quantities, resolve, robot_actions, robots, tasks, workspaces
 
-_NAMED = {"robot": robots, "robot_action": robot_actions, "task_type": tasks}
+_NAMED = {"robot_action": robot_actions, "task_type": tasks}
 _SCENE_CHECK = "armature.envs.scenery:check"
 _OBSERVATION_CHECK = "armature.envs.observations:selected_parts"
 
@@ -103,10 +103,12 @@ def _check_environment(config: Config) -> None:
         task.check(config.task_kwargs, config.reward_weights)
     if task is not None:
         robot = _fixed(config, "robot") or config.robot
+        description = robots.find(robot)
+        description.check(robot, _fixed(config, "task") or config.task_type)
         resolve(robot_actions[config.robot_action]).check(
             task=_fixed(config, "task") or config.task_type,
             robot=robot,
-            has_gripper=resolve(robots[robot]).gripper is not None,
+            has_gripper=description.gripper is not None,
             robot_action=config.robot_action,
             gripper_action=config.gripper_action,
         )

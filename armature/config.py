@@ -137,7 +137,7 @@ class Config(Strict):
     env_name: Text = key(GENERAL_ENV, "environment")
     """A Gymnasium id; the robot keys below describe environments of the namespace armature/ only."""
     robot: Text = key("panda", "environment")
-    """Name of the robot."""
+    """Name of the robot, or the path of a .json file that describes your own."""
     robot_action: Text = key("ee_delta", "environment")
     """What an action means to the robot, such as ee_delta (steps of the end effector) or joint_delta."""
     gripper_action: Literal["auto", "width", "open_close", "blocked"] = key("auto", "environment")

@@ -19,6 +19,7 @@ Each number is divided by the scale of its part, a typical magnitude, so that a 
 | `object_velocity` | 3 an object | 1 m/s | linear velocity |
 | `object_spin` | 3 an object | 10 rad/s | angular velocity |
 | `ee_to_object` | 3 an object | 0.2 m | from the end effector to the object |
+| `object_to_object` | 3 for each object but the first | 0.2 m | from the first object to the others |
 | `mechanism_opening` | 1 a mechanism | 0.1 m or rad | position of its joint |
 | `mechanism_speed` | 1 a mechanism | 1 m/s or rad/s | speed of its joint |
 | `handle_position` | 3 a mechanism | 0.25 m | where it is pushed or pulled |
@@ -99,6 +100,10 @@ def _ee_to_objects(now: Snapshot) -> list[float]:
     return _joined([map(operator.sub, body.point, ee) for body in now.objects])
 
 
+def _object_to_objects(now: Snapshot) -> list[float]:
+    return _joined([map(operator.sub, body.point, now.objects[0].point) for body in now.objects[1:]])
+
+
 class Part(NamedTuple):
     """A part of an observation."""
 
@@ -126,6 +131,7 @@ PARTS.update(
     object_velocity=Part(lambda now: _joined([body.motion[0] for body in now.objects])),
     object_spin=Part(lambda now: _joined([body.motion[1] for body in now.objects]), 10.0),
     ee_to_object=Part(_ee_to_objects, 0.2),
+    object_to_object=Part(_object_to_objects, 0.2),
     mechanism_opening=Part(lambda now: [mechanism.opening for mechanism in now.mechanisms], 0.1),
     mechanism_speed=Part(lambda now: [mechanism.speed for mechanism in now.mechanisms]),
     handle_position=Part(lambda now: _joined([mechanism.handle.tolist() for mechanism in now.mechanisms]), 0.25),

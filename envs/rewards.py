@@ -34,6 +34,18 @@ def closing_in(distance: np.ndarray) -> np.ndarray:
     return (tracking(distance, 0.2) + tracking(distance, 0.05)) / 2
 
 
+def from_above(achieved: np.ndarray, desired: np.ndarray, height: float) -> np.ndarray:
+    """Return the points (n, 3) to steer for on a way that comes down on `desired` from above, all in metres.
+
+    Far off to the side the point lies `height` above the goal; within `height` of its vertical it sinks onto the goal.
+    The straight way would lead through whatever carries or surrounds the goal.
+    """
+    beside = np.hypot(achieved[:, 0] - desired[:, 0], achieved[:, 1] - desired[:, 1])
+    point = desired.astype(float)
+    point[:, 2] += np.minimum(beside, height)
+    return point
+
+
 class Computed(NamedTuple):
     """Rewards of n rows."""
 

@@ -53,7 +53,7 @@ class RobotEnv(gymnasium.Env[ObsType, np.ndarray]):
     `randomize` has drawn is in `info["randomization"]` at the reset and at the last step.
 
     Args:
-        robot: name of a robot.
+        robot: name of a robot, or path of the .json file of your own.
         robot_action: name of an action mode.
         gripper_action: what the last number means to the gripper: `width`, `open_close`, `blocked` (no such number), or
             `auto`, which is `width` if the task uses the gripper and else `blocked`.
@@ -105,10 +105,11 @@ class RobotEnv(gymnasium.Env[ObsType, np.ndarray]):
         render_mode: str | None = None,
         **simulation: Any,
     ) -> None:
-        description: RobotDescription = resolve(robots[robot])
+        description: RobotDescription = robots.find(robot)
         task_class: type[Task] = resolve(tasks[task])
         mode_class: type[ActionMode] = resolve(robot_actions[robot_action])
         task_class.check(task_kwargs or {}, reward_weights or {})
+        description.check(robot, task)
         mode_class.check(
             task=task,
             robot=robot,
@@ -116,7 +117,8 @@ class RobotEnv(gymnasium.Env[ObsType, np.ndarray]):
             robot_action=robot_action,
             gripper_action=gripper_action,
         )
-        self.task = task_class(**(task_kwargs or {}))
+        suited = {name: size for name, size in description.task_kwargs.items() if name in task_class.parameters()}
+        self.task = task_class(**{**suited, **(task_kwargs or {})})
         self.task.hand = description.hand
         scene = read_scene(task_objects, distractors, clutter)
         self.task.objects = task_class.chosen_objects(scene.task_objects)
@@ -142,7 +144,6 @@ class RobotEnv(gymnasium.Env[ObsType, np.ndarray]):
         if gripper_action == "auto":
             gripper_action = "width" if self.task.uses_gripper else "blocked"
         self.action_mode = mode_class(self.robot, self.workspace, gripper_action)
-        self.start_width = description.hand.max_width if self.task.uses_gripper else 0.0
         marker = Marker(self.simulation, self.task.success_distance) if visuals or render_mode else None
         self.camera = Camera(self.simulation, self.workspace.camera, marker) if marker and render_mode else None
         self.observation = Observation(wanted, parts, self._eyes(wanted, marker) if marker else ())
@@ -252,7 +253,7 @@ class RobotEnv(gymnasium.Env[ObsType, np.ndarray]):
         layout = self.task.draw(rng)
         self.goal = layout.goal.astype(np.float32)
         self.bodies = self._built  # randomised sizes put others in their places
-        self.robot.reset(self.start_width)
+        self.robot.reset(self.task.start_width)
         self.simulation.forget_contacts(self.robot.body)
         for body, pose in zip(self.bodies.objects, layout.objects, strict=True):
             self.simulation.place(body, *pose)
@@ -261,7 +262,7 @@ class RobotEnv(gymnasium.Env[ObsType, np.ndarray]):
         self.scenery.place(rng, self.bodies, layout.clear)
         drawn = self._randomization.begin(rng)
         self._drawn = {"randomization": drawn} if drawn else {}
-        self.robot.hold(self.start_width)
+        self.robot.hold(self.task.start_width)
         self.simulation.detect_collisions()
         self._actions: list[np.ndarray] = []
         self._first_success: int | None = None

@@ -103,7 +103,10 @@ class Simulation:
         return body
 
     def load_robot(self, path: str, position: Vector) -> int:
-        """Load the first body of an SDF, or a URDF, its base fixed; return the body's id."""
+        """Load a URDF, or the first body of an SDF, its base fixed at `position` in metres; return the body's id.
+
+        Raises `pybullet.error` where PyBullet cannot read the file.
+        """
         with drawn_as_it_collides(path) if self.coarse else nullcontext(path) as file:
             return self._load_robot(file, position)
 

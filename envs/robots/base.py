@@ -11,6 +11,7 @@ import numpy as np
 from armature.envs.bodies import Vector
 from armature.envs.engine import p
 from armature.envs.robots.description import RobotDescription
+from armature.envs.robots.loading import load
 from armature.envs.simulation import Simulation
 from armature.registry import Table
 
@@ -87,7 +88,7 @@ class Robot:
 
     def __init__(self, simulation: Simulation, description: RobotDescription, base_position: Vector) -> None:
         self.simulation, self.description = simulation, description
-        self.body = simulation.load_robot(description.urdf, base_position)
+        self.body = load(simulation, description, base_position)
         joints, links, limits = self._read_joints()
         self.arm = [joints[name] for name in description.arm_joints]
         self.ee_link = links[description.ee_link]
@@ -113,15 +114,16 @@ class Robot:
         self.measure()
 
     def _read_joints(self) -> tuple[Table[int], Table[int], dict[int, tuple[float, float]]]:
-        """Return joint and link indices by name, and the limits of the movable joints."""
-        joints: Table[int] = Table(f"joint of {self.description.urdf}")
+        """Return indices of movable joints and of links by name, and the limits of these joints."""
+        joints: Table[int] = Table(f"movable joint of {self.description.urdf}")
         links: Table[int] = Table(f"link of {self.description.urdf}")
         limits = {}
         client = self.simulation.client
         for index in range(p.getNumJoints(self.body, physicsClientId=client)):
             info = p.getJointInfo(self.body, index, physicsClientId=client)
-            joints[info[1].decode()], links[info[12].decode()] = index, index
-            if info[2] != p.JOINT_FIXED:
+            links[info[12].decode()] = index
+            if info[2] in (p.JOINT_REVOLUTE, p.JOINT_PRISMATIC):
+                joints[info[1].decode()] = index
                 endless = info[8] > info[9]
                 limits[index] = (-2 * math.pi, 2 * math.pi) if endless else (info[8], info[9])
         return joints, links, limits
@@ -312,14 +314,29 @@ class Robot:
         One step of damped least squares from the measured pose: the smallest motion that makes the error small and,
         where joints are free to choose, goes towards the rest pose (Siciliano et al., Robotics, 2009, section 3.7).
         """
+        weight = self.description.orientation_weight
         now, jacobian = self.now, self.jacobian()
         x, y, z, w = p.getDifferenceQuaternion(now.ee_quaternion, quaternion)
-        turn = 2.0 if w >= 0 else -2.0
+        turn = 2.0 * weight if w >= 0 else -2.0 * weight
         error = [*map(operator.sub, position, now.ee_point), turn * x, turn * y, turn * z]
+        if weight != 1:  # in a copy: limits need the Jacobian, too
+            jacobian = np.concatenate([jacobian[:3], weight * jacobian[3:]])
         joints = np.array(self._positions[: len(self.arm)])
         posture = (self.POSTURE_GAIN * self.DAMPING**2) * (self.rest_pose - joints)
+        error_now = np.array(error)
+        wanted = joints + self._least_squares(jacobian, error_now, posture)
+        allowed = self.within_limits(wanted)
+        stopped = allowed != wanted
+        if not stopped.any():
+            return wanted
+        # The other joints do what those at their limits cannot.
+        fixed = np.where(stopped, allowed - joints, 0.0)
+        free = self._least_squares(np.where(stopped, 0.0, jacobian), error_now - jacobian @ fixed, posture)
+        return joints + np.where(stopped, fixed, free)
+
+    def _least_squares(self, jacobian: np.ndarray, error: np.ndarray, posture: np.ndarray) -> np.ndarray:
         transposed = jacobian.T
-        return joints + np.linalg.solve(transposed @ jacobian + self._damping, transposed @ error + posture)
+        return np.linalg.solve(transposed @ jacobian + self._damping, transposed @ error + posture)
 
     def within_limits(self, joints: np.ndarray) -> np.ndarray:
         """Return joint positions (n_arm,) clipped to the joints' limits, in radians."""
@@ -346,25 +363,16 @@ class Robot:
             physicsClientId=self.simulation.client,
         )
 
-    def drive_velocities(self, velocities: np.ndarray) -> None:
-        """Send velocities (n_arm,) in radians per second to the arm's motors, and `width_target` to the gripper's."""
+    def drive_velocities(self, velocities: np.ndarray, forces: np.ndarray) -> None:
+        """Let the arm's motors hold velocities (n_arm,) (rad/s) with no more than some torques (n_arm,)."""
         p.setJointMotorControlArray(
             self.body,
             self.arm,
             p.VELOCITY_CONTROL,
             targetVelocities=velocities.tolist(),
-            forces=self._forces[: len(self.arm)],
+            forces=forces.tolist(),
             physicsClientId=self.simulation.client,
         )
-        self._drive_gripper()
-
-    def release_arm(self) -> None:
-        """Switch the arm's motors off, for `push`; send `width_target` to the gripper's."""
-        nothing = [0.0] * len(self.arm)
-        p.setJointMotorControlArray(
-            self.body, self.arm, p.VELOCITY_CONTROL, forces=nothing, physicsClientId=self.simulation.client
-        )
-        self._drive_gripper()
 
     def push(self, torques: np.ndarray) -> None:
         """Apply torques (n_arm,) in newton metres to the arm's joints for the next substep alone."""
@@ -372,7 +380,8 @@ class Robot:
             self.body, self.arm, p.TORQUE_CONTROL, forces=torques.tolist(), physicsClientId=self.simulation.client
         )
 
-    def _drive_gripper(self) -> None:
+    def drive_gripper(self) -> None:
+        """Send `width_target` (metres) to the gripper's motors, if there is one."""
         count = len(self.arm)
         if self.gripper_joints:
             p.setJointMotorControlArray(

@@ -121,6 +121,11 @@ class Task(ABC):
         """Return where pictures show the goal, (3,) metres."""
         return goal[:3]
 
+    @property
+    def start_width(self) -> float:
+        """How far the gripper is open at the start, in metres: it stays so if the task does not use it."""
+        return self.hand.max_width if self.uses_gripper else 0.0
+
     # -------------------------------------------------------------------------------------------- given
 
     @staticmethod

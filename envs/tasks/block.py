@@ -11,7 +11,7 @@ import numpy as np
 from armature.envs import objects
 from armature.envs.bodies import Pose
 from armature.envs.objects import Extent
-from armature.envs.tasks.base import Bodies, Task, parameter
+from armature.envs.tasks.base import Bodies, Task, Waypoint, parameter
 from armature.errors import ConfigError
 from armature.scene import ObjectConfig
 
@@ -89,3 +89,18 @@ class BlockTask(Task):
     def facts(self, now: Snapshot) -> dict[str, Any]:
         """Return the end effector's position (3,) in metres, and whether it grasps the block."""
         return {"ee_position": now.robot.ee_position, "grasped": float(now.grasped)}
+
+    # -------------------------------------------------------------------------------------------- experts
+
+    def holds(self, now: Snapshot) -> bool:
+        """Return whether the fingers have closed on the block."""
+        return now.grasped and now.robot.gripper_width < 2 * self.block.reach + 0.01
+
+    def to_grasp(self, now: Snapshot, point: np.ndarray) -> Waypoint:
+        """Return where to go to grasp at a point (3,): above it, down, and close."""
+        gap = point - now.robot.ee_position
+        if float(np.linalg.norm(gap[:2])) > 0.01:
+            return Waypoint(point + np.array([0, 0, 0.06]), self.hand.max_width)
+        if abs(gap[2]) > 0.01:
+            return Waypoint(point, self.hand.max_width)
+        return Waypoint(point, 0.0)

@@ -66,12 +66,7 @@ class PickAndPlace(BlockTask):
 
     def expert(self, now: Snapshot) -> Waypoint:
         """Go above the block, come down, close, and carry it to the goal."""
-        block, ee = now.objects[0].position, now.robot.ee_position
-        if now.grasped and now.robot.gripper_width < 2 * self.block.reach + 0.01:
-            return Waypoint(ee + (now.goal - block), 0.0)
-        gap = block - ee
-        if float(np.linalg.norm(gap[:2])) > 0.01:
-            return Waypoint(block + np.array([0, 0, 0.06]), self.hand.max_width)
-        if abs(gap[2]) > 0.01:
-            return Waypoint(block, self.hand.max_width)
-        return Waypoint(block, 0.0)
+        block = now.objects[0].position
+        if self.holds(now):
+            return Waypoint(now.robot.ee_position + (now.goal - block), 0.0)
+        return self.to_grasp(now, block)

@@ -1,0 +1,140 @@
+"""Stack, slide: goals, what counts as success and what does not, experts."""
+
+import gymnasium
+import numpy as np
+import pybullet as p
+import pytest
+
+from armature.envs.rewards import from_above
+
+
+def make(**kwargs):
+    return gymnasium.make("armature/RobotEnv-v1", disable_env_checker=True, **kwargs).unwrapped
+
+
+def solved(episodes, **kwargs):
+    """Return the share of episodes that the expert ends with success."""
+    env = make(**kwargs)
+    count = 0
+    for seed in range(episodes):
+        env.reset(seed=seed)
+        done = False
+        while not done:
+            *_, done, info = env.step(env.expert_action())
+        count += info["success_at_end"]
+    return count / episodes
+
+
+def test_a_way_from_above_sinks_only_over_its_end():
+    goal = np.array([[0.1, 0.0, 0.06]] * 3)
+    beside = np.array([[0.0, 0.0, 0.02], [0.08, 0.0, 0.1], [0.1, 0.0, 0.3]])
+    assert from_above(beside, goal, 0.04)[:, 2] == pytest.approx([0.1, 0.08, 0.06])
+    assert np.array_equal(from_above(beside, goal, 0.04)[:, :2], goal[:, :2])
+
+
+# ------------------------------------------------------------------------------------------------ stack
+
+
+def stacked(env, upper=(0, 0, 0), lower=(0, 0, 0), held=0.0):
+    """Return whether it is success to have both blocks that far from their goals."""
+    away = np.array([*upper, *lower, held])
+    return bool(env.task.success((env.goal + away)[None], env.goal[None])[0])
+
+
+@pytest.fixture(scope="module")
+def stack():
+    env = make(task="stack", reward="dense")
+    env.reset(seed=0)
+    return env
+
+
+def test_a_block_is_stacked_once_it_is_let_go(stack):
+    assert stacked(stack)
+    assert not stacked(stack, held=1.0)
+
+
+def test_a_block_above_or_beside_the_other_is_not_stacked(stack):
+    assert not stacked(stack, upper=(0, 0, 0.03))
+    assert not stacked(stack, upper=(0.025, 0, 0))
+    assert not stacked(stack, upper=(0.04, 0, -0.04))
+
+
+def test_a_block_on_one_that_was_bumped_away_is_not_stacked(stack):
+    assert not stacked(stack, upper=(0.03, 0, 0), lower=(0.03, 0, 0))
+
+
+def test_a_stack_stands_on_the_lower_block_where_it_was(stack):
+    for seed in range(20):
+        stack.reset(seed=seed)
+        upper, lower = (block.position for block in stack.now.objects)
+        assert np.allclose(stack.goal[:3] - lower, [0, 0, 0.04], atol=1e-6)
+        assert np.linalg.norm(upper[:2] - lower[:2]) >= stack.task.min_distance
+
+
+def test_every_stage_of_stacking_pays_better_than_the_one_before(stack):
+    """Lie, hold, hold above, hold at the goal, let go: a learner must never be paid to wait."""
+    goal = stack.goal.astype(float)
+    start = np.array([*(goal[:2] + 0.12), 0.02])
+    stages = [(start, 0.0), (start, 1.0), ((*goal[:2], 0.1), 1.0), (goal[:3], 1.0), (goal[:3], 0.0)]
+    achieved = np.array([[*place, *goal[3:6], held] for place, held in stages])
+    desired = np.tile(goal, (len(stages), 1))
+    facts = {"ee_position": achieved[:, :3]}
+    rewards = stack.reward.compute(stack.task.success(achieved, desired), achieved, desired, facts).rewards
+    assert np.all(np.diff(rewards) > 0.03)
+    assert rewards[-1] == pytest.approx(1.0)
+    assert rewards[-1] - rewards[-2] > 0.25
+
+
+def test_a_stack_of_other_blocks_has_its_goal_on_the_lower_one():
+    env = make(task="stack", task_objects=[{"size": [0.03]}, {"size": [0.06, 0.06, 0.05]}])
+    env.reset(seed=1)
+    assert env.goal[2] == pytest.approx(0.05 + 0.015)
+
+
+def test_the_expert_stacks():
+    assert solved(15, task="stack") >= 0.93
+
+
+# ------------------------------------------------------------------------------------------------ slide
+
+
+def test_goals_of_slide_lie_beyond_the_hand():
+    env = make(task="slide")
+    for seed in range(20):
+        env.reset(seed=seed)
+        assert env.goal[0] > env.workspace.high[0]
+        assert env.now.achieved_goal[0] < 0.05
+
+
+def test_a_puck_comes_to_rest_where_its_speed_says():
+    """v^2 / (2 friction g), within 8 %: Bullet slows bodies down a little by itself, too."""
+    env = make(task="slide", episode_steps=100)
+    env.reset(seed=0)
+    env.simulation.place(env.bodies.objects[0], (0.1, 0.2, 0.025))
+    for _ in range(3):
+        env.step(np.zeros(3))
+    set_velocity(env, (0.35, 0, 0))
+    start, slide = env.simulation.pose(env.bodies.objects[0])[0][0], env.task.slide(np.array([0.35, 0, 0]))
+    for _ in range(60):
+        env.step(np.zeros(3))
+    assert np.linalg.norm(env.now.objects[0].velocity) < 0.01
+    assert env.now.achieved_goal[0] - start == pytest.approx(slide[0], rel=0.08)
+
+
+def set_velocity(env, velocity):
+    p.resetBaseVelocity(env.bodies.objects[0], velocity, (0, 0, 0), physicsClientId=env.simulation.client)
+
+
+def test_a_puck_that_will_reach_the_goal_is_paid_at_once():
+    env = make(task="slide", reward="dense")
+    env.reset(seed=0)
+    achieved, desired = env.now.achieved_goal[None].astype(float), env.goal[None].astype(float)
+    gap = (desired - achieved)[0]
+    facts = {"ee_position": achieved, "slide": gap[None]}
+    assert env.task.terms(achieved, desired, facts)["goal"][0] == pytest.approx(1.0)
+    facts["slide"] = 2 * gap[None]
+    assert env.task.terms(achieved, desired, facts)["goal"][0] < 0.3
+
+
+def test_the_expert_slides():
+    assert solved(15, task="slide") >= 0.8
