@@ -24,6 +24,7 @@ tasks.update(
     push="armature.envs.tasks.push:Push",
     pick_and_place="armature.envs.tasks.pick_and_place:PickAndPlace",
     slide="armature.envs.tasks.slide:Slide",
+    insert="armature.envs.tasks.insert:Insert",
     stack="armature.envs.tasks.stack:Stack",
     press="armature.envs.tasks.press:Press",
     switch="armature.envs.tasks.switch:Switch",

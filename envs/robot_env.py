@@ -237,6 +237,8 @@ class RobotEnv(gymnasium.Env[ObsType, np.ndarray]):
         self.simulation.forget_contacts()
         for body, pose in zip(self.bodies.objects, layout.objects, strict=True):
             self.simulation.place(body, *pose)
+        for body, pose in zip(self.bodies.fixtures, layout.fixtures, strict=True):
+            self.simulation.place(body, *pose)
         for mechanism, (pose, opening) in zip(self.bodies.mechanisms, layout.mechanisms, strict=True):
             self.simulation.place_mechanism(mechanism, pose, opening)
         self.scenery.place(rng, self.bodies, layout.clear)

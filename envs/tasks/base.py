@@ -39,6 +39,8 @@ class Bodies(NamedTuple):
     """Bodies that move freely."""
     mechanisms: Sequence[Mechanism] = ()
     """Bodies with a joint that is moved by hand."""
+    fixtures: Sequence[int] = ()
+    """Bodies that no touch moves, but that stand elsewhere in each episode."""
 
 
 class Layout(NamedTuple):
@@ -50,6 +52,8 @@ class Layout(NamedTuple):
     """Where every object is, in the order of `build`."""
     mechanisms: Sequence[tuple[Pose, float]] = ()
     """Where every mechanism is, and how far its joint is moved (metres or radians)."""
+    fixtures: Sequence[Pose] = ()
+    """Where every fixture is."""
     clear: Sequence[Spot] = ()
     """Room beside the objects that distractors and clutter leave free, such as the goal's."""
 
