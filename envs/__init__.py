@@ -23,6 +23,7 @@ tasks.update(
     reach="armature.envs.tasks.reach:Reach",
     push="armature.envs.tasks.push:Push",
     pick_and_place="armature.envs.tasks.pick_and_place:PickAndPlace",
+    flip="armature.envs.tasks.flip:Flip",
     slide="armature.envs.tasks.slide:Slide",
     insert="armature.envs.tasks.insert:Insert",
     stack="armature.envs.tasks.stack:Stack",

@@ -7,6 +7,7 @@ import time
 
 import numpy as np
 
+from armature.envs.bodies import UPRIGHT
 from armature.envs.engine import p
 from armature.envs.simulation import Simulation, Vector
 from armature.envs.workspaces.base import ViewConfig
@@ -22,15 +23,26 @@ class Camera:
         simulation: the world to look at; its visuals must be loaded.
         view: where it stands.
         goal_radius: radius of the marker in metres.
+        ghost: a URDF that is shown below the marker.
         width: pixels.
         height: pixels.
     """
 
+    GHOST_SCALE, GHOST_DEPTH = 2.0, 0.08
+    """Size of the ghost in sizes of its URDF, and how far below the marker it is, in metres."""
+
     def __init__(
-        self, simulation: Simulation, view: ViewConfig, goal_radius: float, width: int = 480, height: int = 360
+        self,
+        simulation: Simulation,
+        view: ViewConfig,
+        goal_radius: float,
+        ghost: str | None = None,
+        width: int = 480,
+        height: int = 360,
     ) -> None:
         self.simulation, self.width, self.height = simulation, width, height
         self.marker = simulation.add_marker(goal_radius, WAITING)
+        self.ghost = simulation.load_ghost(ghost, self.GHOST_SCALE) if ghost else None
         target, distance, yaw, pitch = view.target, view.distance, math.degrees(view.yaw), math.degrees(view.pitch)
         self._view = p.computeViewMatrixFromYawPitchRoll(target, distance, yaw, pitch, 0, 2)
         self._projection = p.computeProjectionMatrixFOV(math.degrees(view.fov), width / height, 0.05, 6)
@@ -38,9 +50,11 @@ class Camera:
         if simulation.gui:
             p.resetDebugVisualizerCamera(distance, yaw, pitch, target, physicsClientId=simulation.client)
 
-    def show_goal(self, goal: Vector, success: bool) -> None:
-        """Move the marker to the goal and colour it by success."""
+    def show_goal(self, goal: Vector, success: bool, turn: Vector = UPRIGHT) -> None:
+        """Move the marker to the goal and colour it by success; turn the ghost."""
         self.simulation.place(self.marker, goal)
+        if self.ghost is not None:
+            self.simulation.place(self.ghost, np.subtract(goal, (0, 0, self.GHOST_DEPTH)), turn)
         color = REACHED if success else WAITING
         p.changeVisualShape(self.marker, -1, rgbaColor=color, physicsClientId=self.simulation.client)
 

@@ -128,7 +128,9 @@ class RobotEnv(gymnasium.Env[ObsType, np.ndarray]):
             gripper_action = "width" if self.task.uses_gripper else "blocked"
         self.action_mode = mode_class(self.robot, self.workspace, gripper_action)
         self.camera = (
-            Camera(self.simulation, self.workspace.camera, self.task.success_distance) if render_mode else None
+            Camera(self.simulation, self.workspace.camera, self.task.marker_radius, self.task.ghost)
+            if render_mode
+            else None
         )
         self._randomization = Randomization(self, randomize or {})
         self._begin_episode(np.random.default_rng(0))
@@ -182,7 +184,8 @@ class RobotEnv(gymnasium.Env[ObsType, np.ndarray]):
         """Return a picture (height, width, 3) of uint8, or keep the window at real time."""
         if self.camera is None:
             return None
-        self.camera.show_goal(self.task.marker(self.now.goal), success=bool(self._success[0]))
+        goal = self.now.goal
+        self.camera.show_goal(self.task.marker(goal), bool(self._success[0]), self.task.ghost_turn(goal))
         if self.render_mode == "human":
             self.camera.wait_for_real_time()
             return None

@@ -1,4 +1,4 @@
-"""Stack, slide, insert: goals, what counts as success and what does not, experts."""
+"""Stack, slide, insert, flip: goals, what counts as success and what does not, experts."""
 
 import gymnasium
 import numpy as np
@@ -6,6 +6,8 @@ import pybullet as p
 import pytest
 
 from armature.envs.rewards import way_from_above
+from armature.envs.rotations import turned
+from armature.errors import ConfigError
 
 
 def make(**kwargs):
@@ -198,3 +200,46 @@ def test_every_stage_of_inserting_pays_better_than_the_one_before():
 
 def test_the_expert_inserts():
     assert solved(15, task="insert") >= 0.9
+
+
+# ------------------------------------------------------------------------------------------------ flip
+
+
+def test_flip_asks_for_a_mode_that_turns_the_hand():
+    with pytest.raises(ConfigError, match="'ee_delta' cannot. These can: .*ee_delta_pose.*joint_delta"):
+        make(task="flip", robot_action="ee_delta")
+
+
+def test_the_angle_of_a_flip_is_that_of_the_rotation_between():
+    env = make(task="flip", robot_action="joint_delta")
+    start = np.array(turned((0, 0, 0, 1), (0.3, -0.2, 0.5)))
+    ends = np.array([turned(start, np.array([0.6, 0.0, 0.8]) * angle) for angle in (0.0, 0.2, 0.3, 1.5)])
+    starts = np.tile(start, (4, 1))
+    assert env.task.angle(starts, ends) == pytest.approx([0.0, 0.2, 0.3, 1.5], abs=1e-6)
+    assert env.task.angle(starts, -ends) == pytest.approx([0.0, 0.2, 0.3, 1.5], abs=1e-6)
+    assert env.task.success(starts, ends).tolist() == [True, True, False, False]
+
+
+def test_a_cube_that_lies_as_it_started_is_not_flipped():
+    env = make(task="flip", robot_action="joint_delta")
+    tilts = []
+    for seed in range(30):
+        _, info = env.reset(seed=seed)
+        assert not info["is_success"]
+        assert env.goal[3] >= 0
+        x, y, z, w = env.goal
+        tilts.append(np.arccos(1 - 2 * (x * x + y * y)))  # of the cube's upper face
+    assert min(tilts) >= env.task.min_tilt - 1e-6
+    assert max(tilts) <= env.task.max_tilt + 1e-6
+
+
+def test_pictures_show_which_orientation_is_wanted():
+    env = make(task="flip", robot_action="joint_delta", render_mode="rgb_array")
+    env.reset(seed=0)
+    env.render()
+    assert env.simulation.pose(env.camera.ghost)[1] == pytest.approx(tuple(env.goal), abs=1e-6)
+
+
+@pytest.mark.parametrize("mode", ["ee_delta_pose", "joint_delta"])
+def test_the_expert_flips(mode):
+    assert solved(15, task="flip", robot_action=mode) >= 0.85
