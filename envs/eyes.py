@@ -32,8 +32,6 @@ class Scene(NamedTuple):
     things: Callable[[], Sequence[int]]
     """Returns the ids of the objects, then those of the mechanisms."""
     marker: Marker
-    marker_at: Callable[[np.ndarray], np.ndarray]
-    """Returns where the marker of a goal stands, (3,) metres."""
 
 
 class Eye:
@@ -83,7 +81,7 @@ class Eye:
         if goal is None:
             self.scene.marker.hide()
         else:
-            self.scene.marker.show(self.scene.marker_at(goal), WAITING)
+            self.scene.marker.show(goal, WAITING)
         size = self.config.width, self.config.height
         return shoot(self.scene.simulation, view, self._projection, *size, shadow=False)
 

@@ -144,7 +144,7 @@ class RobotEnv(gymnasium.Env[ObsType, np.ndarray]):
         if gripper_action == "auto":
             gripper_action = "width" if self.task.uses_gripper else "blocked"
         self.action_mode = mode_class(self.robot, self.workspace, gripper_action)
-        marker = Marker(self.simulation, self.task.success_distance) if visuals or render_mode else None
+        marker = Marker(self.simulation, self.task) if visuals or render_mode else None
         self.camera = Camera(self.simulation, self.workspace.camera, marker) if marker and render_mode else None
         self.observation = Observation(wanted, parts, self._eyes(wanted, marker) if marker else ())
         self._randomization = Randomization(self, randomize or {})
@@ -199,7 +199,8 @@ class RobotEnv(gymnasium.Env[ObsType, np.ndarray]):
         """Return a picture (height, width, 3) of uint8, or keep the window at real time."""
         if self.camera is None:
             return None
-        self.camera.show_goal(self.task.marker(self.now.goal), success=bool(self._success[0]))
+        goal = self.now.goal
+        self.camera.show_goal(goal, bool(self._success[0]))
         if self.render_mode == "human":
             self.camera.wait_for_real_time()
             return None
@@ -257,6 +258,8 @@ class RobotEnv(gymnasium.Env[ObsType, np.ndarray]):
         self.simulation.forget_contacts(self.robot.body)
         for body, pose in zip(self.bodies.objects, layout.objects, strict=True):
             self.simulation.place(body, *pose)
+        for body, pose in zip(self.bodies.fixtures, layout.fixtures, strict=True):
+            self.simulation.place(body, *pose)
         for mechanism, (pose, opening) in zip(self.bodies.mechanisms, layout.mechanisms, strict=True):
             self.simulation.place_mechanism(mechanism, pose, opening)
         self.scenery.place(rng, self.bodies, layout.clear)
@@ -308,7 +311,7 @@ class RobotEnv(gymnasium.Env[ObsType, np.ndarray]):
 
     def _eyes(self, wanted: ObservationConfig, marker: Marker) -> list[Eye]:
         """Make the cameras of the observation; a goal dict, which hindsight rewrites, must not show the goal."""
-        scene = Scene(self.simulation, self.robot, self._things, marker, self.task.marker)
+        scene = Scene(self.simulation, self.robot, self._things, marker)
         return [Eye(camera, scene, marked=wanted.form == "flat") for camera in wanted.cameras]
 
     def _things(self) -> list[int]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import numpy as np
 
-from armature.envs.bodies import Mechanism, Pose
+from armature.envs.bodies import UPRIGHT, Mechanism, Pose, Vector
 from armature.envs.objects import Spot
 from armature.envs.rewards import Facts, merged_weights
 from armature.errors import ConfigError, UnknownNameError
@@ -39,6 +39,8 @@ class Bodies(NamedTuple):
     """Bodies that move freely."""
     mechanisms: Sequence[Mechanism] = ()
     """Bodies with a joint that is moved by hand."""
+    fixtures: Sequence[int] = ()
+    """Bodies that no touch moves, but that stand elsewhere in each episode."""
 
 
 class Layout(NamedTuple):
@@ -50,6 +52,8 @@ class Layout(NamedTuple):
     """Where every object is, in the order of `build`."""
     mechanisms: Sequence[tuple[Pose, float]] = ()
     """Where every mechanism is, and how far its joint is moved (metres or radians)."""
+    fixtures: Sequence[Pose] = ()
+    """Where every fixture is."""
     clear: Sequence[Spot] = ()
     """Room beside the objects that distractors and clutter leave free, such as the goal's."""
 
@@ -83,6 +87,9 @@ class Task(ABC):
     """Whether `task_objects` may name more: they lie about, and are observed."""
     goal_scale: ClassVar[float] = 0.25
     """Typical magnitude of the numbers of a goal, which observations are divided by."""
+
+    ghost: ClassVar[str | None] = None
+    """A URDF that pictures show below the marker, turned as `ghost_turn` says."""
 
     hand: Hand = field(init=False, repr=False)
     """What the robot touches things with; set before `build`."""
@@ -120,6 +127,15 @@ class Task(ABC):
     def marker(self, goal: np.ndarray) -> np.ndarray:
         """Return where pictures show the goal, (3,) metres."""
         return goal[:3]
+
+    def ghost_turn(self, goal: np.ndarray) -> Vector:
+        """Return the orientation (x, y, z, w) in which pictures show the goal, for tasks with a `ghost`."""
+        return UPRIGHT
+
+    @property
+    def marker_radius(self) -> float:
+        """Radius in metres of the ball that marks the goal in pictures."""
+        return self.success_distance
 
     @property
     def start_width(self) -> float:
