@@ -54,7 +54,7 @@ class EndEffectorMode(ActionMode):
         if self.turns_hand:
             self.go(joints)
         else:  # a target in the box, straight ahead, the hand upright: no border and no link is in danger
-            robot.joint_targets = joints
+            robot.joint_targets = robot.within_limits(joints)
             robot.drive()
 
     def _on_leash(self, quaternion: Vector) -> Vector:
