@@ -10,8 +10,9 @@ from typing import ClassVar
 
 import numpy as np
 
+from armature.envs.bodies import Vector
 from armature.envs.robots.base import Robot, RobotState
-from armature.envs.simulation import Vector
+from armature.envs.tasks.base import Waypoint
 from armature.envs.workspaces.base import Workspace
 
 
@@ -29,7 +30,7 @@ class ActionMode(ABC):
 
     def __init__(self, robot: Robot, workspace: Workspace, gripper: bool) -> None:
         self.robot, self.gripper = robot, gripper
-        self.low, self.high = np.array(workspace.low), np.array(workspace.high)
+        self.low, self.high = workspace.low, workspace.high
         self.size = self.arm_size + gripper
 
     @property
@@ -42,8 +43,8 @@ class ActionMode(ABC):
         """Set the robot's `joint_targets` from the arm's part of an action, shape (arm_size,)."""
 
     @abstractmethod
-    def arm_action(self, position: np.ndarray) -> np.ndarray:
-        """Return the arm's part of the action that moves the end effector towards a position (3,), unclipped."""
+    def arm_action(self, position: np.ndarray, quaternion: Vector) -> np.ndarray:
+        """Return the arm's part of the action that moves the end effector towards a pose, unclipped."""
 
     @abstractmethod
     def lag(self, now: RobotState) -> np.ndarray:
@@ -54,14 +55,15 @@ class ActionMode(ABC):
         self.move_arm(action[: self.arm_size])
         if self.gripper:
             width = self.robot.width_target + float(action[-1]) * self.WIDTH_STEP
-            self.robot.width_target = min(max(width, 0.0), self.robot.max_width)
+            self.robot.width_target = min(max(width, 0.0), self.robot.description.hand.max_width)
         self.robot.drive()
 
-    def towards(self, position: Vector, width: float) -> np.ndarray:
-        """Return the action of shape (size,) that moves towards a position (metres) and an opening (metres)."""
-        parts = [self.arm_action(np.clip(position, self.low, self.high))]
+    def towards(self, waypoint: Waypoint) -> np.ndarray:
+        """Return the action of shape (size,) that moves towards a waypoint."""
+        quaternion = self.robot.description.ee_quaternion if waypoint.quaternion is None else waypoint.quaternion
+        parts = [self.arm_action(np.clip(waypoint.position, self.low, self.high), quaternion)]
         if self.gripper:
-            parts.append(np.array([(width - self.robot.width_target) / self.WIDTH_STEP]))
+            parts.append(np.array([(waypoint.width - self.robot.width_target) / self.WIDTH_STEP]))
         return np.clip(np.concatenate(parts), -1, 1).astype(np.float32)
 
 
@@ -80,17 +82,21 @@ class EndEffectorDelta(ActionMode):
 
     def move_arm(self, action: np.ndarray) -> None:
         """Move the end effector's target, keep it inside the workspace, and go there."""
-        position = self.robot.state().ee_position
-        target = self.robot.ee_target + action * self.POSITION_STEP
-        target = np.clip(target, position - self.LEASH, position + self.LEASH)
-        self.robot.ee_target = np.clip(target, self.low, self.high)
-        self.robot.joint_targets = self.robot.joints_towards(self.robot.ee_target)
+        robot = self.robot
+        robot.ee_target = [
+            min(max(target + self.POSITION_STEP * push, low, now - self.LEASH), high, now + self.LEASH)
+            for target, push, now, low, high in zip(
+                robot.ee_target, action.tolist(), robot.now.ee_point, self.low, self.high, strict=True
+            )
+        ]
+        joints = robot.joints_towards(robot.ee_target, robot.description.ee_quaternion)
+        robot.joint_targets = robot.within_limits(joints)
 
     def lag(self, now: RobotState) -> np.ndarray:
         """Return metres (3,)."""
-        return self.robot.ee_target - now.ee_position
+        return np.subtract(self.robot.ee_target, now.ee_point)
 
-    def arm_action(self, position: np.ndarray) -> np.ndarray:
+    def arm_action(self, position: np.ndarray, quaternion: Vector) -> np.ndarray:
         """Return the distance from the target, in steps."""
         return (position - self.robot.ee_target) / self.POSITION_STEP
 
@@ -108,15 +114,22 @@ class JointDelta(ActionMode):
 
     def move_arm(self, action: np.ndarray) -> None:
         """Move each joint's target, keep it near the joint and inside its limits."""
-        joints = self.robot.state().joint_positions
-        leash = self.LEASH * self.robot.max_step
-        target = np.clip(self.robot.joint_targets + action * self.robot.max_step, joints - leash, joints + leash)
-        self.robot.joint_targets = np.clip(target, self.robot.low, self.robot.high)
+        robot, joints = self.robot, self.robot.now.joint_positions
+        leash = self.LEASH * robot.max_step
+        target = _clipped(robot.joint_targets + action * robot.max_step, joints - leash, joints + leash)
+        robot.joint_targets = robot.within_limits(target)
 
     def lag(self, now: RobotState) -> np.ndarray:
         """Return radians (n_arm,)."""
         return self.robot.joint_targets - now.joint_positions
 
-    def arm_action(self, position: np.ndarray) -> np.ndarray:
+    def arm_action(self, position: np.ndarray, quaternion: Vector) -> np.ndarray:
         """Return the joint motion that inverse kinematics asks for, in steps."""
-        return (self.robot.joints_towards(position) - self.robot.joint_targets) / self.robot.max_step
+        return (
+            self.robot.joints_towards(position.tolist(), quaternion) - self.robot.joint_targets
+        ) / self.robot.max_step
+
+
+def _clipped(values: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.ndarray:
+    """Return what `np.clip` does, in a fifth of its time for a few numbers."""
+    return np.minimum(np.maximum(values, low), high)

@@ -32,33 +32,28 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from armature.envs.bodies import MechanismState, ObjectState
 from armature.envs.robots.base import RobotState
 from armature.errors import ConfigError
 from armature.registry import Table
 
 
-@dataclass
-class ObjectState:
-    """A free body after a control step; world frame, SI units, quaternion as x, y, z, w."""
-
-    position: np.ndarray
-    quaternion: tuple[float, ...]
-    velocity: np.ndarray
-    spin: np.ndarray
-    """Angular velocity."""
-
-
-@dataclass
+@dataclass(slots=True)
 class Snapshot:
     """Everything measured after one control step; observation, reward and expert read nothing else."""
 
     robot: RobotState
-    objects: list[ObjectState] = field(default_factory=list)
-    lag: np.ndarray = field(default_factory=lambda: np.zeros(0))
-    grasped: bool = False
-    previous_action: np.ndarray = field(default_factory=lambda: np.zeros(0))
-    achieved_goal: np.ndarray = field(default_factory=lambda: np.zeros(3))
-    goal: np.ndarray = field(default_factory=lambda: np.zeros(3))
+    objects: list[ObjectState]
+    mechanisms: list[MechanismState]
+    lag: np.ndarray
+    """What is still to come of earlier actions; its meaning is the action mode's."""
+    grasped: bool
+    """Whether all fingers touch the first object."""
+    previous_action: np.ndarray
+    goal: np.ndarray
+    """(k,)."""
+    achieved_goal: np.ndarray = field(init=False)
+    """(k,)."""
 
 
 GOAL_PARTS = ("goal", "to_goal")

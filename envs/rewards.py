@@ -8,7 +8,7 @@ few things besides the goals that a task's terms need (such as where the end eff
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -34,6 +34,15 @@ def closing_in(distance: np.ndarray) -> np.ndarray:
     return (tracking(distance, 0.2) + tracking(distance, 0.05)) / 2
 
 
+class Computed(NamedTuple):
+    """Rewards of n rows."""
+
+    rewards: np.ndarray
+    """(n,)."""
+    terms: Facts
+    """The dense terms, (n,) by name; nothing for sparse rewards."""
+
+
 class Reward:
     """The reward of a task.
 
@@ -50,13 +59,12 @@ class Reward:
         self.weights = merged_weights(task.reward_terms, weights)
         self._total = sum(self.weights.values())
 
-    def compute(self, achieved: np.ndarray, desired: np.ndarray, facts: Facts) -> tuple[np.ndarray, Facts]:
-        """Return rewards (n,) and terms (n,) by name, for goals of shape (n, 3)."""
-        success = self.task.success(achieved, desired)
+    def compute(self, success: np.ndarray, achieved: np.ndarray, desired: np.ndarray, facts: Facts) -> Computed:
+        """Return rewards and terms for goals of shape (n, k) and whether they agree, shape (n,)."""
         if self.kind == "sparse":
-            return success - 1.0, {}
+            return Computed(success - 1.0, {})
         terms = {**self.task.terms(achieved, desired, facts), "success": success.astype(float)}
-        return sum(weight * terms[name] for name, weight in self.weights.items()) / self._total, terms
+        return Computed(sum(weight * terms[name] for name, weight in self.weights.items()) / self._total, terms)
 
 
 def merged_weights(defaults: Mapping[str, float], given: Mapping[str, float]) -> dict[str, float]:

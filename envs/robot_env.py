@@ -10,10 +10,12 @@ import numpy as np
 from gymnasium import spaces
 
 from armature.envs.actions import ActionMode
+from armature.envs.bodies import ObjectState
 from armature.envs.camera import Camera
-from armature.envs.observations import GOAL_PARTS, ObjectState, Observation, Snapshot
+from armature.envs.observations import GOAL_PARTS, Observation, Snapshot
 from armature.envs.rewards import Reward
-from armature.envs.robots.base import Robot, RobotDescription
+from armature.envs.robots.base import Robot
+from armature.envs.robots.description import RobotDescription
 from armature.envs.simulation import Simulation
 from armature.envs.tasks.base import Task
 from armature.envs.workspaces.base import Workspace
@@ -88,6 +90,7 @@ class RobotEnv(gymnasium.Env[ObsType, np.ndarray]):
         if task_class.uses_gripper and description.gripper is None:
             raise ConfigError(f"task_type {task!r} needs a gripper, and robot {robot!r} has none.")
         self.task = task_class(**(task_kwargs or {}))
+        self.task.hand = description.hand
         self.reward = Reward(self.task, reward, reward_weights or {})
         goal_parts = GOAL_PARTS if observation == "flat" else ()
         if observation == "goal":  # Gymnasium and SB3 take an environment that has this method for a goal environment
@@ -100,13 +103,11 @@ class RobotEnv(gymnasium.Env[ObsType, np.ndarray]):
         self.simulation = Simulation(gui=render_mode == "human", visuals=render_mode == "rgb_array", **simulation)
         self.workspace: Workspace = resolve(workspaces[workspace])()
         self.workspace.build(self.simulation)
-        self.robot = Robot(self.simulation, description, self.workspace.robot_position)
-        self.objects = self.task.build(self.simulation)
+        self.robot = Robot(self.simulation, description, (-description.distance, 0.0, 0.0))
+        self.bodies = self.task.build(self.simulation)
         self.action_mode = mode_class(self.robot, self.workspace, gripper=self.task.uses_gripper)
-        self.start_width = self.robot.max_width if self.task.uses_gripper else 0.0
+        self.start_width = description.hand.max_width if self.task.uses_gripper else 0.0
         self.camera = Camera(self.simulation, self.task.success_distance) if render_mode else None
-        self._steps = 0
-        self._first_success: int | None = None
         self._begin_episode(np.random.default_rng(0))
         self.action_space = spaces.Box(-1.0, 1.0, (self.action_mode.size,), np.float32)
         self.observation_space = _space_like(self.observation.of(self.now))
@@ -119,56 +120,45 @@ class RobotEnv(gymnasium.Env[ObsType, np.ndarray]):
         """Start an episode; with the same seed it is the same episode, whatever happened before."""
         super().reset(seed=seed)
         self._begin_episode(self.np_random)
-        return self.observation.of(self.now), {"is_success": bool(self._success())}
+        return self.observation.of(self.now), {"is_success": bool(self._success[0])}
 
     def step(self, action: np.ndarray) -> tuple[ObsType, float, bool, bool, dict[str, Any]]:
         """Apply an action for one control period."""
-        action = np.clip(np.asarray(action, dtype=np.float64), -1, 1)
-        self.action_mode.apply(action)
-        self.simulation.step()
-        self.now = self._observe(action)
-        self._steps += 1
-        facts = self.task.facts(self.now)
-        rewards, terms = self.reward.compute(
-            self.now.achieved_goal[None],
-            self.now.goal[None],
-            {name: np.asarray(fact)[None] for name, fact in facts.items()},
-        )
-        success = bool(self._success())
-        if success and self._first_success is None:
-            self._first_success = self._steps
+        action = np.asarray(action, dtype=np.float64)
+        self._actions.append(action)
+        self._advance(np.minimum(np.maximum(action, -1.0), 1.0))
+        success = bool(self._success[0])
         terminated = success and self.terminate_on_success
-        truncated = self._steps >= self.episode_steps and not terminated
+        truncated = len(self._actions) >= self.episode_steps and not terminated
         info: dict[str, Any] = {"is_success": success}
-        if self.reward.kind == "dense":
-            info["reward_terms"] = {name: float(term[0]) for name, term in terms.items()}
-            info["facts"] = facts
+        reward = self._reward(info)
         if terminated or truncated:
             info["success_once"] = self._first_success is not None
             info["success_at_end"] = success
             info["first_success_step"] = self._first_success
         if self.render_mode == "human":
             self.render()
-        return self.observation.of(self.now), float(rewards[0]), terminated, truncated, info
+        return self.observation.of(self.now), reward, terminated, truncated, info
 
     def _compute_reward(
         self, achieved_goal: np.ndarray, desired_goal: np.ndarray, info: Mapping[str, Any] | Sequence[Mapping[str, Any]]
     ) -> np.ndarray | float:
-        """Return the reward of goals of shape (3,) with one info, or (n, 3) with a sequence of n infos."""
+        """Return the reward of goals of shape (k,) with one info, or (n, k) with a sequence of n infos."""
         single = np.ndim(achieved_goal) == 1
         infos = [info] if isinstance(info, Mapping) else info
         facts: dict[str, np.ndarray] = {}
         if self.reward.kind == "dense":
             names = infos[0]["facts"]
             facts = {name: np.array([row["facts"][name] for row in infos]) for name in names}
-        rewards, _ = self.reward.compute(np.atleast_2d(achieved_goal), np.atleast_2d(desired_goal), facts)
+        achieved, desired = np.atleast_2d(achieved_goal), np.atleast_2d(desired_goal)
+        rewards = self.reward.compute(self.task.success(achieved, desired), achieved, desired, facts).rewards
         return float(rewards[0]) if single else rewards
 
     def render(self) -> np.ndarray | None:
         """Return a picture (height, width, 3) of uint8, or keep the window at real time."""
         if self.camera is None:
             return None
-        self.camera.show_goal(self.now.goal, success=bool(self._success()))
+        self.camera.show_goal(self.now.goal, success=bool(self._success[0]))
         if self.render_mode == "human":
             self.camera.wait_for_real_time()
             return None
@@ -179,42 +169,91 @@ class RobotEnv(gymnasium.Env[ObsType, np.ndarray]):
         if hasattr(self, "simulation"):
             self.simulation.close()
 
+    # -------------------------------------------------------------------------------------------- exact state
+
+    def get_state(self) -> dict[str, Any]:
+        """Return what `set_state` needs to come back to this moment: numpy arrays and values that JSON can hold.
+
+        An episode is a pure function of the random state it began with and of its actions, so these are the state. No
+        snapshot of the engine is as exact (docs/environments.md), and taking this one leaves the world alone.
+        """
+        actions = np.array(self._actions).reshape(-1, self.action_mode.size)
+        return {
+            "began_with": self._began_with,
+            "continues_with": self.np_random.bit_generator.state,
+            "actions": actions,
+        }
+
+    def set_state(self, state: Mapping[str, Any]) -> None:
+        """Come back to a moment, bit for bit, in this or another process: the episode's actions are played again.
+
+        The environment must have been made with the same arguments.
+        """
+        self.np_random.bit_generator.state = state["began_with"]
+        self._begin_episode(self.np_random)
+        for action in state["actions"]:
+            self.step(action)
+        self.np_random.bit_generator.state = state["continues_with"]
+
     # -------------------------------------------------------------------------------------------- experts
 
     def expert_action(self) -> np.ndarray:
         """Return the action of the task's scripted expert in the present state."""
-        return self.action_mode.towards(*self.task.expert(self.now, self.robot.max_width))
+        return self.action_mode.towards(self.task.expert(self.now))
 
     # -------------------------------------------------------------------------------------------- inside
 
     def _begin_episode(self, rng: np.random.Generator) -> None:
         """Put everything where the episode starts; nothing of earlier episodes is left, not even in Bullet's caches."""
-        goal, positions = self.task.draw(rng)
-        self.goal = goal.astype(np.float32)
+        self._began_with = rng.bit_generator.state
+        layout = self.task.draw(rng)
+        self.goal = layout.goal.astype(np.float32)
         self.robot.reset(self.start_width)
         self.simulation.forget_contacts()
-        for body, position in zip(self.objects, positions, strict=True):
-            self.simulation.place(body, position)
+        for body, pose in zip(self.bodies.objects, layout.objects, strict=True):
+            self.simulation.place(body, *pose)
+        for mechanism, (pose, opening) in zip(self.bodies.mechanisms, layout.mechanisms, strict=True):
+            self.simulation.place_mechanism(mechanism, pose, opening)
         self.robot.hold(self.start_width)
         self.simulation.detect_collisions()
-        self._steps = 0
-        self._first_success = None
-        self.now = self._observe(np.zeros(self.action_mode.size))
+        self._actions: list[np.ndarray] = []
+        self._first_success: int | None = None
+        self._observe(np.zeros(self.action_mode.size))
 
-    def _observe(self, action: np.ndarray) -> Snapshot:
+    def _advance(self, action: np.ndarray) -> None:
+        """Move for one control period and look at what came of it."""
+        self.action_mode.apply(action)
+        self.simulation.step()
+        self.robot.measure()
+        self._observe(action)
+        if self._success[0] and self._first_success is None:
+            self._first_success = len(self._actions)
+
+    def _reward(self, info: dict[str, Any]) -> float:
+        """Return the reward of the present state; tell a dense one's terms, and the facts they need, in `info`."""
+        achieved, desired, facts = self.now.achieved_goal[None], self.now.goal[None], {}
+        if self.reward.kind == "dense":
+            info["facts"] = self.task.facts(self.now)
+            facts = {name: np.asarray(fact)[None] for name, fact in info["facts"].items()}
+        computed = self.reward.compute(self._success, achieved, desired, facts)
+        if computed.terms:
+            info["reward_terms"] = {name: float(term[0]) for name, term in computed.terms.items()}
+        return float(computed.rewards[0])
+
+    def _observe(self, action: np.ndarray) -> None:
         """Measure the world once; observation, reward and expert read the result."""
-        now = Snapshot(self.robot.state(), previous_action=action, goal=self.goal)
-        for body in self.objects:
-            position, quaternion = self.simulation.pose(body)
-            linear, angular = self.simulation.velocity(body)
-            now.objects.append(ObjectState(np.array(position), quaternion, np.array(linear), np.array(angular)))
-        now.lag = self.action_mode.lag(now.robot)
-        now.grasped = bool(self.objects) and self.robot.grasps(self.objects[0])
+        simulation, objects = self.simulation, self.bodies.objects
+        now = self.now = Snapshot(
+            robot=self.robot.now,
+            objects=[ObjectState(simulation.pose(body), simulation.velocity(body)) for body in objects],
+            mechanisms=[simulation.mechanism_state(mechanism) for mechanism in self.bodies.mechanisms],
+            lag=self.action_mode.lag(self.robot.now),
+            grasped=bool(objects) and self.task.uses_gripper and self.robot.grasps(objects[0]),
+            previous_action=action,
+            goal=self.goal,
+        )
         now.achieved_goal = self.task.achieved_goal(now).astype(np.float32)
-        return now
-
-    def _success(self) -> np.bool_:
-        return self.task.success(self.now.achieved_goal[None], self.now.goal[None])[0]
+        self._success = self.task.success(now.achieved_goal[None], now.goal[None])
 
 
 def _space_like(observation: ObsType) -> spaces.Space[Any]:

@@ -10,17 +10,15 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
 
 import numpy as np
 
+from armature.envs.bodies import UPRIGHT, Mechanism, MechanismState, Pose, Vector
 from armature.envs.engine import p, pybullet_data
 from armature.errors import ArmatureError
 
-Vector = Sequence[float] | np.ndarray
-UPRIGHT = (0.0, 0.0, 0.0, 1.0)
 PARKING_Z = -10.0
-"""Height far under the floor where free bodies wait while a reset empties the contact cache, in metres."""
+"""Height far under the floor where bodies wait while a reset empties the contact cache, in metres."""
 
 
 class Simulation:
@@ -38,9 +36,9 @@ class Simulation:
     def __init__(
         self,
         *,
-        time_step: float = 1 / 240,
-        substeps: int = 12,
-        solver_iterations: int = 20,
+        time_step: float = 1 / 200,
+        substeps: int = 10,
+        solver_iterations: int = 10,
         solver_residual: float = 1e-4,
         gui: bool = False,
         visuals: bool = False,
@@ -52,7 +50,8 @@ class Simulation:
         self.substeps = substeps
         self.control_period = time_step * substeps
         self.client = p.connect(p.GUI if gui else p.DIRECT)
-        self._free_bodies: list[int] = []
+        self._loose: list[int] = []
+        """Bodies that are moved out of the way while a reset empties the contact cache."""
         p.setAdditionalSearchPath(pybullet_data.getDataPath(), physicsClientId=self.client)
         p.setGravity(0, 0, -9.81, physicsClientId=self.client)
         p.setPhysicsEngineParameter(
@@ -99,8 +98,20 @@ class Simulation:
             physicsClientId=self.client,
         )
         if mass > 0:
-            self._free_bodies.append(body)
+            self._loose.append(body)
         return body
+
+    def add_mechanism(
+        self, path: str, joint: str, handle: str, resistance: float, returns_to: float | None = None
+    ) -> Mechanism:
+        """Load a URDF with one joint that hands move; `joint` and `handle` (a link) are names in it."""
+        body = self.load_urdf(path, (0, 0, PARKING_Z))
+        self._loose.append(body)
+        joints, links = {}, {}
+        for index in range(p.getNumJoints(body, physicsClientId=self.client)):
+            info = p.getJointInfo(body, index, physicsClientId=self.client)
+            joints[info[1].decode()], links[info[12].decode()] = index, index
+        return Mechanism(body, joints[joint], links[handle], resistance, returns_to)
 
     def add_marker(self, radius: float, color: Vector) -> int:
         """Add a sphere that is seen but never touched; return its id."""
@@ -114,6 +125,23 @@ class Simulation:
         p.resetBasePositionAndOrientation(body, position, quaternion, physicsClientId=self.client)
         p.resetBaseVelocity(body, (0, 0, 0), (0, 0, 0), physicsClientId=self.client)
 
+    def place_mechanism(self, mechanism: Mechanism, pose: Pose, opening: float) -> None:
+        """Put a mechanism somewhere, its joint at `opening` (metres or radians), at rest."""
+        body, joint, client = mechanism.body, mechanism.joint, self.client
+        p.resetBasePositionAndOrientation(body, *pose, physicsClientId=client)
+        p.resetJointState(body, joint, opening, physicsClientId=client)
+        if mechanism.returns_to is None:
+            how = {"controlMode": p.VELOCITY_CONTROL, "targetVelocity": 0.0}
+        else:
+            how = {"controlMode": p.POSITION_CONTROL, "targetPosition": mechanism.returns_to}
+        p.setJointMotorControl2(body, joint, force=mechanism.resistance, physicsClientId=client, **how)
+
+    def mechanism_state(self, mechanism: Mechanism) -> MechanismState:
+        """Measure a mechanism."""
+        opening, speed, *_ = p.getJointState(mechanism.body, mechanism.joint, physicsClientId=self.client)
+        link = p.getLinkState(mechanism.body, mechanism.handle, computeForwardKinematics=1, physicsClientId=self.client)
+        return MechanismState(np.array(link[4]), opening, speed)
+
     def pose(self, body: int) -> tuple[tuple[float, ...], tuple[float, ...]]:
         """Return position (3) and quaternion (x, y, z, w) of a body's base."""
         return p.getBasePositionAndOrientation(body, physicsClientId=self.client)
@@ -122,9 +150,9 @@ class Simulation:
         """Return linear (m/s) and angular (rad/s) velocity of a body's base."""
         return p.getBaseVelocity(body, physicsClientId=self.client)
 
-    def touching(self, body: int, link: int, other: int) -> bool:
-        """Return whether a link of `body` had contact with `other` in the last substep."""
-        return bool(p.getContactPoints(body, other, link, physicsClientId=self.client))
+    def touching(self, body: int, other: int) -> set[int]:
+        """Return the links of `body` that had contact with `other` in the last substep; -1 is its base."""
+        return {contact[3] for contact in p.getContactPoints(body, other, physicsClientId=self.client)}
 
     # -------------------------------------------------------------------------------------------- time
 
@@ -134,12 +162,12 @@ class Simulation:
             p.stepSimulation(physicsClientId=self.client)
 
     def forget_contacts(self) -> None:
-        """Move every free body far away and detect collisions: this empties the contact cache.
+        """Move every loose body far away and detect collisions: this empties the contact cache.
 
         A reset in place that skips this leaks the history of earlier episodes into the next one: contacts kept by
         Bullet warm-start the solver.
         """
-        for index, body in enumerate(self._free_bodies):
+        for index, body in enumerate(self._loose):
             self.place(body, (index, 0, PARKING_Z))
         self.detect_collisions()
 

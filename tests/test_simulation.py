@@ -25,7 +25,7 @@ def test_a_free_fall_covers_the_distance_of_the_textbook():
     p.changeDynamics(body, -1, linearDamping=0, physicsClientId=simulation.client)
     simulation.step()
     # Semi-implicit Euler: the velocity is updated first.
-    fallen = 9.81 / 240**2 * sum(range(1, 13))
+    fallen = 9.81 / 200**2 * sum(range(1, 13))
     assert 1 - simulation.pose(body)[0][2] == pytest.approx(fallen, rel=1e-9)
     assert p.getPhysicsEngineParameters(physicsClientId=simulation.client)["numSubSteps"] == 0
 
@@ -38,7 +38,7 @@ def test_a_reset_leaves_no_contact_of_the_episode_before():
     assert env.now.grasped
     env.reset(seed=1)
     assert not env.now.grasped
-    assert not p.getContactPoints(env.robot.body, env.objects[0], physicsClientId=env.simulation.client)
+    assert not p.getContactPoints(env.robot.body, env.bodies.objects[0], physicsClientId=env.simulation.client)
 
 
 def test_a_reset_re_aims_the_motors():
@@ -72,7 +72,7 @@ def test_bodies_never_sleep():
     env.reset(seed=0)
     for _ in range(60):
         env.step(np.zeros(3))
-    env.simulation.place(env.objects[0], (0, 0, 0.3))
+    env.simulation.place(env.bodies.objects[0], (0, 0, 0.3))
     env.step(np.zeros(3))
     assert env.now.objects[0].position[2] < 0.3, "a sleeping body does not fall"
 

@@ -3,7 +3,7 @@
 Torque and velocity limits are those of the manufacturer's data sheet.
 """
 
-from armature.envs.robots.base import Gripper, RobotDescription
+from armature.envs.robots.description import Gripper, RobotDescription
 
 PANDA = RobotDescription(
     urdf="franka_panda/panda.urdf",
@@ -13,5 +13,13 @@ PANDA = RobotDescription(
     ee_quaternion=(1.0, 0.0, 0.0, 0.0),
     forces=(87.0, 87.0, 87.0, 87.0, 12.0, 12.0, 12.0),
     max_velocities=(2.175, 2.175, 2.175, 2.175, 2.61, 2.61, 2.61),
-    gripper=Gripper(joints=("panda_finger_joint1", "panda_finger_joint2"), max_width=0.08, force=40.0, friction=1.5),
+    gripper=Gripper(
+        joints=("panda_finger_joint1", "panda_finger_joint2"),
+        open=(0.04, 0.04),
+        closed=(0.0, 0.0),
+        fingers=("panda_leftfinger", "panda_rightfinger"),
+        max_width=0.08,
+        force=40.0,
+        friction=1.5,
+    ),
 )

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import numpy as np
 
+from armature.envs.bodies import Mechanism, Pose
 from armature.envs.rewards import Facts, merged_weights
 from armature.errors import ConfigError, UnknownNameError
 
 if TYPE_CHECKING:  # a task's parameters are checked without loading PyBullet
     from armature.envs.observations import Snapshot
+    from armature.envs.robots.description import Hand
     from armature.envs.simulation import Simulation
 
 
@@ -24,15 +26,28 @@ class Waypoint(NamedTuple):
     """(3,) metres."""
     width: float
     """Opening of the gripper in metres."""
+    quaternion: np.ndarray | None = None
+    """Orientation (x, y, z, w) of the end effector; None for the one it starts with."""
+
+
+class Bodies(NamedTuple):
+    """What a task adds to the world."""
+
+    objects: Sequence[int] = ()
+    """Bodies that move freely."""
+    mechanisms: Sequence[Mechanism] = ()
+    """Bodies with a joint that is moved by hand."""
 
 
 class Layout(NamedTuple):
     """What an episode starts with."""
 
     goal: np.ndarray
-    """(3,) metres."""
-    objects: list[np.ndarray]
-    """Position (3,) of every object, in the order of `build`."""
+    """(k,); the same k for every episode of a task."""
+    objects: Sequence[Pose] = ()
+    """Where every object is, in the order of `build`."""
+    mechanisms: Sequence[tuple[Pose, float]] = ()
+    """Where every mechanism is, and how far its joint is moved (metres or radians)."""
 
 
 def parameter(default: Any, meaning: str) -> Any:
@@ -56,6 +71,13 @@ class Task(ABC):
     """Weights of the dense terms by name; `success` is always one of them."""
     uses_gripper: ClassVar[bool] = False
     """Whether actions move the gripper, which the robot must then have; otherwise it stays closed."""
+    turns_hand: ClassVar[bool] = False
+    """Whether the task asks for other orientations of the end effector, which position modes cannot give."""
+    goal_scale: ClassVar[float] = 0.25
+    """Typical magnitude of the numbers of a goal, which observations are divided by."""
+
+    hand: Hand = field(init=False, repr=False)
+    """What the robot touches things with; set before `build`."""
 
     # -------------------------------------------------------------------------------------------- to write
 
@@ -65,19 +87,19 @@ class Task(ABC):
 
     @abstractmethod
     def achieved_goal(self, now: Snapshot) -> np.ndarray:
-        """Return what is compared with the goal, shape (3,)."""
+        """Return what is compared with the goal, shape (k,)."""
 
     @abstractmethod
     def terms(self, achieved: np.ndarray, desired: np.ndarray, facts: Facts) -> dict[str, np.ndarray]:
-        """Return the dense terms but `success`, each in [0, 1] with shape (n,), from goals of shape (n, 3)."""
+        """Return the dense terms but `success`, each in [0, 1] with shape (n,), from goals of shape (n, k)."""
 
     @abstractmethod
-    def expert(self, now: Snapshot, max_width: float) -> Waypoint:
-        """Return where a scripted expert would go next; `max_width` is the opening of the gripper."""
+    def expert(self, now: Snapshot) -> Waypoint:
+        """Return where a scripted expert would go next."""
 
-    def build(self, simulation: Simulation) -> list[int]:
-        """Add the task's bodies to the world; return the ids of the free objects."""
-        return []
+    def build(self, simulation: Simulation) -> Bodies:
+        """Add the task's bodies to the world."""
+        return Bodies()
 
     def facts(self, now: Snapshot) -> dict[str, Any]:
         """Return what `terms` needs besides the goals: numbers or vectors by name."""
@@ -87,13 +109,12 @@ class Task(ABC):
 
     @staticmethod
     def distance(achieved: np.ndarray, desired: np.ndarray) -> np.ndarray:
-        """Return metres between points of shape (n, 3)."""
-        # Written out: the sum of three squares is then the same number for one row as for a thousand.
-        dx, dy, dz = (achieved - desired).T
-        return np.sqrt(dx * dx + dy * dy + dz * dz)
+        """Return the Euclidean distance (n,) between points of shape (n, k)."""
+        gap = achieved - desired
+        return np.sqrt(np.add.reduce(gap * gap, axis=1))
 
     def success(self, achieved: np.ndarray, desired: np.ndarray) -> np.ndarray:
-        """Return whether goals of shape (n, 3) agree, shape (n,)."""
+        """Return whether goals of shape (n, k) agree, shape (n,)."""
         return self.distance(achieved, desired) < self.success_distance
 
     @classmethod
@@ -102,6 +123,7 @@ class Task(ABC):
         return {
             item.name: (item.default if item.default is not MISSING else None, item.metadata.get("meaning", ""))
             for item in fields(cls)
+            if item.init
         }
 
     @classmethod

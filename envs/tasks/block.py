@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from armature.envs.tasks.base import Task, parameter
+from armature.envs.tasks.base import Bodies, Task, parameter
 
 if TYPE_CHECKING:
     from armature.envs.observations import Snapshot
@@ -34,19 +34,18 @@ class BlockTask(Task):
         "ee_to_object",
     )
 
-    def build(self, simulation: Simulation) -> list[int]:
+    def build(self, simulation: Simulation) -> Bodies:
         """Add the block."""
         half = self.block_size / 2
-        return [
-            simulation.add_box(
-                (half, half, half),
-                (0, 0, half),
-                self.block_mass,
-                color=(0.92, 0.35, 0.22, 1),
-                lateral_friction=self.block_friction,
-                spinning_friction=0.001,
-            )
-        ]
+        block = simulation.add_box(
+            (half, half, half),
+            (0, 0, half),
+            self.block_mass,
+            color=(0.92, 0.35, 0.22, 1),
+            lateral_friction=self.block_friction,
+            spinning_friction=0.001,
+        )
+        return Bodies([block])
 
     def draw_on_table(self, rng: np.random.Generator) -> np.ndarray:
         """Draw a position (3,) of a block that lies on the table."""

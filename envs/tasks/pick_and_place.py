@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from armature.envs.bodies import Pose
 from armature.envs.rewards import Facts, tracking
 from armature.envs.tasks.base import Layout, Waypoint, parameter
 from armature.envs.tasks.block import BlockTask
@@ -51,7 +52,7 @@ class PickAndPlace(BlockTask):
         block, goal = self.draw_on_table(rng), self.draw_on_table(rng)
         if rng.random() >= self.on_table:
             goal[2] += rng.uniform(0, self.max_height)
-        return Layout(goal, [block])
+        return Layout(goal, [Pose(block)])
 
     def terms(self, achieved: np.ndarray, desired: np.ndarray, facts: Facts) -> dict[str, np.ndarray]:
         """Return reaching, grasping and gated goal tracking."""
@@ -63,14 +64,14 @@ class PickAndPlace(BlockTask):
             "goal": held * tracking(distance, 0.2),
         }
 
-    def expert(self, now: Snapshot, max_width: float) -> Waypoint:
+    def expert(self, now: Snapshot) -> Waypoint:
         """Go above the block, come down, close, and carry it to the goal."""
         block, ee = now.objects[0].position, now.robot.ee_position
         if now.grasped and now.robot.gripper_width < self.block_size + 0.01:
             return Waypoint(ee + (now.goal - block), 0.0)
         gap = block - ee
         if float(np.linalg.norm(gap[:2])) > 0.01:
-            return Waypoint(block + np.array([0, 0, 0.06]), max_width)
+            return Waypoint(block + np.array([0, 0, 0.06]), self.hand.max_width)
         if abs(gap[2]) > 0.01:
-            return Waypoint(block, max_width)
+            return Waypoint(block, self.hand.max_width)
         return Waypoint(block, 0.0)

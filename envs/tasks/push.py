@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
+from armature.envs.bodies import Pose
 from armature.envs.rewards import Facts, closing_in, tracking
 from armature.envs.tasks.base import Layout, Waypoint, parameter
 from armature.envs.tasks.block import BlockTask
@@ -38,8 +39,6 @@ class Push(BlockTask):
 
     min_distance: float = parameter(0.05, "Metres; least distance between block and goal at the start.")
 
-    FINGER: ClassVar[float] = 0.012
-    """Metres from the end effector to the side of the closed fingers."""
     SLIDE_TIME: ClassVar[float] = 0.05
     """Seconds that a released block goes on sliding, as far as the expert is concerned."""
 
@@ -50,7 +49,7 @@ class Push(BlockTask):
         block, goal = self.draw_on_table(rng), self.draw_on_table(rng)
         while np.linalg.norm(block - goal) < self.min_distance:
             goal = self.draw_on_table(rng)
-        return Layout(goal, [block])
+        return Layout(goal, [Pose(block)])
 
     def terms(self, achieved: np.ndarray, desired: np.ndarray, facts: Facts) -> dict[str, np.ndarray]:
         """Return tracking of the place to push from, and of the goal."""
@@ -62,9 +61,9 @@ class Push(BlockTask):
     def behind(self, achieved: np.ndarray, desired: np.ndarray) -> np.ndarray:
         """Return the points (n, 3) beside the block from which fingers push it to the goal."""
         away = (achieved - desired) / np.maximum(self.distance(achieved, desired), 1e-3)[:, None]
-        return achieved + (self.block_size / 2 + self.FINGER) * away
+        return achieved + (self.block_size / 2 + self.hand.radius) * away
 
-    def expert(self, now: Snapshot, max_width: float) -> Waypoint:
+    def expert(self, now: Snapshot) -> Waypoint:
         """Go round the block to the side away from the goal, come down, and push with closed fingers."""
         block, ee = now.objects[0].position[:2], now.robot.ee_position
         resting = block + self.SLIDE_TIME * now.objects[0].velocity[:2]
@@ -76,7 +75,7 @@ class Push(BlockTask):
         offset = ee[:2] - block
         behind = -float(offset @ direction)
         beside = float(np.linalg.norm(offset + behind * direction))
-        height, contact = self.block_size / 2, self.block_size / 2 + self.FINGER
+        height, contact = self.block_size / 2, self.block_size / 2 + self.hand.radius
         if behind > contact / 2 and beside < 0.015 and ee[2] < height + 0.025:
             # In the lane: aim where the fingers stand when the block has moved on by a part of what is left.
             ahead = min(0.6 * left, 0.025) - contact

@@ -43,7 +43,7 @@ class Reach(Task):
         """Draw a goal; there are no objects."""
         half = self.goal_size / 2
         low = np.array([-half, -half, 0.02])
-        return Layout(rng.uniform(low, low + self.goal_size), [])
+        return Layout(rng.uniform(low, low + self.goal_size))
 
     def achieved_goal(self, now: Snapshot) -> np.ndarray:
         """Return the end effector's position."""
@@ -53,6 +53,6 @@ class Reach(Task):
         """Return the tracking of the goal."""
         return {"goal": tracking(self.distance(achieved, desired), 0.2)}
 
-    def expert(self, now: Snapshot, max_width: float) -> Waypoint:
+    def expert(self, now: Snapshot) -> Waypoint:
         """Go straight to the goal."""
         return Waypoint(now.goal, 0.0)

@@ -9,10 +9,11 @@ from armature.envs.simulation import Simulation
 
 
 class Workspace(ABC):
-    """Base of the workspaces. The world's origin is the middle of the working surface, z is up."""
+    """Base of the workspaces. The world's origin is the middle of the working surface, z is up, the robot stands at -x.
 
-    robot_position: ClassVar[tuple[float, float, float]]
-    """Where the robot's base stands, in metres."""
+    How far from the middle it stands is the robot's own affair: the arms reach differently far.
+    """
+
     low: ClassVar[tuple[float, float, float]]
     """Lowest corner of the box that end-effector targets are kept in, in metres."""
     high: ClassVar[tuple[float, float, float]]

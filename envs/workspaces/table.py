@@ -9,7 +9,6 @@ from armature.envs.workspaces.base import Workspace
 class Table(Workspace):
     """A table of 1.1 m by 0.8 m whose surface is the plane z = 0; the floor lies 0.4 m lower."""
 
-    robot_position = (-0.6, 0.0, 0.0)
     low = (-0.3, -0.35, 0.01)
     high = (0.25, 0.35, 0.45)
 
