@@ -67,6 +67,7 @@ setup(
     ],
     extras_require={
         "jax": ["sbx-rl>=0.27"],
+        "robots": ["example-robot-data>=6"],
         "dev": ["pytest>=8", "pytest-xdist>=3.6", "ruff>=0.6", "mypy>=1.11", "build>=1.2"],
     },
     classifiers=[

@@ -30,6 +30,7 @@ from armature.describe import create_config, describe_algo, describe_config, des
 from armature.errors import ConfigError, PluginError, WorkerError
 from armature.plugin_check import check_plugin
 from armature.plugins import load_extensions, load_plugins, plugin_faults
+from armature.registry import ROBOT_DESCRIBER, resolve
 from armature.runs import find_run, new_run, run_lock, versions, write_run_info, write_summary
 
 if TYPE_CHECKING:  # torch and SB3 are imported when a run starts, not to print the help
@@ -53,6 +54,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parse_train_args(argv)
     if args.resume:
         return resume(args)
+    if args.describe_robot:
+        print(resolve(ROBOT_DESCRIBER)(args.describe_robot))
+        return 0
     config = Config.load(args.config_path, args.flags)
     if args.list_algos:
         load_plugins(config.plugins)

@@ -13,8 +13,9 @@ from armature.config import GENERAL_ENV, NAMESPACE, Config
 from armature.errors import ConfigError, PluginError, closest
 from armature.registry import ADDRESS, quantities, resolve, robot_actions, robots, tasks, workspaces
 
-_NAMED = {"robot": robots, "robot_action": robot_actions, "task_type": tasks}
+_NAMED = {"robot_action": robot_actions, "task_type": tasks}
 _SCENE_CHECK = "armature.envs.scenery:check"
+_OBSERVATION_CHECK = "armature.envs.observations:selected_parts"
 
 
 def check(config: Config) -> None:
@@ -101,13 +102,32 @@ def _check_environment(config: Config) -> None:
     if hasattr(task, "check"):
         task.check(config.task_kwargs, config.reward_weights)
     if task is not None:
+        robot = _fixed(config, "robot") or config.robot
+        description = robots.find(robot)
+        description.check(robot, _fixed(config, "task") or config.task_type)
         resolve(robot_actions[config.robot_action]).check(
-            robot=_fixed(config, "robot") or config.robot,
-            robot_action=config.robot_action,
             task=_fixed(config, "task") or config.task_type,
+            robot=robot,
+            has_gripper=description.gripper is not None,
+            robot_action=config.robot_action,
             gripper_action=config.gripper_action,
         )
         resolve(_SCENE_CHECK)(task, config.task_objects, config.distractors, config.clutter)
+        _check_observation(installed_row(config.algo, config.train_framework), config, task)
+
+
+def _check_observation(row: Combo, config: Config, task: Any) -> None:
+    hindsight = "her" in (config.replay_buffer, row.replay_buffer)
+    form = config.observation.form if config.observation.form != "auto" else "goal" if hindsight else "flat"
+    wanted = config.observation.model_copy(update={"form": form})
+    own = (*task.parts, *resolve(robot_actions[config.robot_action]).parts)
+    parts = resolve(_OBSERVATION_CHECK)(wanted, own, config.distractors)
+    pictures = [name for camera in wanted.cameras for name in camera.pictures]
+    if pictures and (parts or len(pictures) > 1) and not row.dict_observations:
+        raise ConfigError(
+            f"observation.cameras beside parts, or several of them, make a dict, and algo {config.algo!r} takes none. "
+            "Keep one camera and set observation.parts to [], or choose another algo."
+        )
 
 
 def task_class(config: Config) -> Any:

@@ -44,6 +44,8 @@ class TrainArgs:
     describe_algo: str | None = None
     check_plugin: str | None = None
     """Name or address of an algorithm to try out."""
+    describe_robot: str | None = None
+    """URDF or SDF to describe."""
     create_config: str | None = None
     """File to write."""
     dry_run: bool = False
@@ -121,6 +123,7 @@ def _train_parser(argv: Sequence[str]) -> Parser:
     group.add_argument("--json", action="store_true", help="print that table as JSON, or an algorithm's JSON Schema")
     group.add_argument("--describe-algo", metavar="NAME", help="print every hyperparameter of an algorithm")
     group.add_argument("--check-plugin", metavar="NAME", help="try an algorithm of your own out, and say what to mend")
+    group.add_argument("--describe-robot", metavar="URDF", help="print joints, links and a description to start from")
     group.add_argument("--create-config", metavar="FILE", help="write a complete, commented configuration")
     group.add_argument(
         "--allow-import",

@@ -22,6 +22,7 @@ from pydantic_core import PydanticCustomError
 
 import armature
 from armature import jsonc, schema
+from armature.cameras import CameraConfig
 from armature.errors import ConfigError, closest
 from armature.scene import ClutterConfig, DistractorConfig, ObjectConfig
 from armature.schema import Strict
@@ -82,6 +83,8 @@ def _rising(levels: list[float]) -> list[float]:
 
 JsonObject = Annotated[dict[str, Any], AfterValidator(_json_value)]
 Text = Annotated[str, Field(min_length=1, max_length=1000)]
+Deviation = Annotated[float, Field(ge=0, le=1000)]
+Steps = Annotated[int, Field(ge=0, le=1000)]
 Weight = Annotated[float, Field(ge=0, le=1e6)]
 Levels = Annotated[
     list[Annotated[float, Field(ge=-1, le=1)]], Field(min_length=2, max_length=32), AfterValidator(_rising)
@@ -97,7 +100,13 @@ class ObservationConfig(Strict):
     form: Literal["auto", "flat", "goal"] = key("auto", "environment")
     """One flat vector, or a dict with the goal apart; auto takes the dict where replay uses hindsight."""
     parts: list[Text] | None = key(None, "environment")
-    """Names of the parts, in order; null takes the task's own."""
+    """Names of the parts, in order; null takes the task's own, and [] leaves pictures only."""
+    cameras: list[CameraConfig] = key([], "environment", max_length=16)
+    """Cameras whose pictures are observed besides the parts; docs/environments.md has their keys."""
+    noise: dict[str, Deviation] = key({}, "environment")
+    """Standard deviations of Gaussian noise by part, in its SI unit, or by picture, in levels of 255."""
+    latency: dict[str, Steps] = key({}, "environment")
+    """Control steps by which parts and pictures are late, by name."""
 
 
 class DemonstrationsConfig(Strict):
@@ -128,7 +137,7 @@ class Config(Strict):
     env_name: Text = key(GENERAL_ENV, "environment")
     """A Gymnasium id; the robot keys below describe environments of the namespace armature/ only."""
     robot: Text = key("panda", "environment")
-    """Name of the robot."""
+    """Name of the robot, or the path of a .json file that describes your own."""
     robot_action: Text = key("ee_delta", "environment")
     """What an action means to the robot, such as ee_delta (steps of the end effector) or joint_delta."""
     gripper_action: Literal["auto", "width", "open_close", "blocked"] = key("auto", "environment")

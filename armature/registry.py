@@ -43,7 +43,7 @@ class Described(Table[Value]):
 registrant: ContextVar[str] = ContextVar("registrant", default="this process")
 """Who is registering: the plugin that is being imported."""
 
-robots: Table[Any] = Table("robot")
+robots: Described[Any] = Described("robot", "armature.envs.robots.file:read_robot")
 """Robots by name; a row is a class or its address. Filled by `armature.envs` and by plugins."""
 workspaces: Described[Any] = Described("workspace", "armature.envs.workspaces.base:read")
 """Workspaces by name."""
@@ -53,6 +53,10 @@ robot_actions: Table[Any] = Table("robot_action")
 """Action modes by name."""
 quantities: Table[Any] = Table("quantity of randomize")
 """What the key `randomize` can draw for every episode, by name; a row is a `Quantity` or its address."""
+
+
+ROBOT_DESCRIBER = "armature.envs.robots.describe:describe_robot"
+"""What writes a first description of a URDF."""
 
 
 ADDRESS = re.compile(r"(.+\.py|[^\W\d][\w.]*):[^\W\d]\w*(\.[^\W\d]\w*)*", re.DOTALL)

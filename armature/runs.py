@@ -80,7 +80,8 @@ def _numbered_run(logdir: Path, stem: str) -> Path:
 def _stem(config: Config) -> str:
     """Return the speaking part of a run's name."""
     general = config.env_name == GENERAL_ENV
-    what = f"{config.robot}_{config.task_type}" if general else config.env_name.rpartition("/")[2]
+    robot = Path(config.robot).stem if config.robot.endswith(".json") else config.robot
+    what = f"{robot}_{config.task_type}" if general else config.env_name.rpartition("/")[2]
     algo = config.algo.rpartition(":")[2]  # of an address, the class
     return re.sub(r"[^A-Za-z0-9_.-]+", "_", f"{what}_{algo}").lstrip(".")
 

@@ -10,12 +10,13 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from armature.errors import ConfigError, closest
 from armature.old_keys import answer
 
 Schema = dict[str, Any]
+Described = type[BaseModel] | TypeAdapter[Any]
 
 _NOUNS = {
     "integer": "a whole number",
@@ -82,9 +83,9 @@ def _keys(schema: Schema, prefix: str = "") -> Iterator[Key]:
 
 
 @cache
-def _inlined(model: type[BaseModel]) -> Schema:
+def _inlined(model: Described) -> Schema:
     """Return the JSON Schema of a model with nested models in their places."""
-    schema = model.model_json_schema()
+    schema = model.json_schema() if isinstance(model, TypeAdapter) else model.model_json_schema()
     return _resolved(schema, schema.pop("$defs", {}))
 
 
@@ -117,7 +118,8 @@ def allowed(schema: Schema) -> str:
     kind = schema.get("type")
     if kind == "array":
         if "prefixItems" in schema:
-            return f"a list of {' and '.join(allowed(item) for item in schema['prefixItems'])}"
+            items = [allowed(item) for item in schema["prefixItems"]]
+            return f"a list of {len(items)} items ({items[0]} each)"
         count = (
             f" of {schema['minItems']} to {schema['maxItems']} items" if {"minItems", "maxItems"} <= set(schema) else ""
         )
@@ -140,7 +142,7 @@ def _number(value: float) -> str:
     return f"{int(value):,}" if value == int(value) else f"{value:g}"
 
 
-def explain(model: type[BaseModel], error: ValidationError, context: Mapping[str, Any]) -> str:
+def explain(model: Described, error: ValidationError, context: Mapping[str, Any]) -> str:
     """Return one line for each problem: the key, what was given, what is allowed.
 
     Args:
@@ -157,13 +159,16 @@ def _problem(schema: Schema, problem: Any, context: Mapping[str, Any]) -> str:
     details = problem.get("ctx", {}) if problem["type"] == "refused" else {}
     path = (*problem["loc"], *details.get("path", ()))
     known, here = schema, _place(".".join(str(step) for step in path), context)
-    for step in problem["loc"][: -1 if problem["type"] == "extra_forbidden" else None]:
+    unknown = problem["type"] in ("extra_forbidden", "unexpected_keyword_argument")
+    for step in problem["loc"][: -1 if unknown else None]:
         known = _below(known, step)
-    if problem["type"] == "extra_forbidden":
-        names = known.get("properties", {})
+    if unknown:
+        names = {name for option in known.get("anyOf", [known]) for name in option.get("properties", {})}
         if old := answer(str(path[-1])):
             return f"{here} {old}"
         return f"{here}: unknown key{closest(path[-1], names) or '; known: ' + ', '.join(names) + '.'}"
+    if problem["type"] == "missing":
+        return f"{here} is missing; allowed: {allowed(known)}."
     got = details.get("got", problem["input"])
     return f"{here} is {short(got)}; allowed: {details.get('allowed') or allowed(known)}.{_hint(known, got)}"
 
@@ -177,7 +182,9 @@ def _place(dotted: str, context: Mapping[str, Any]) -> str:
 def _below(schema: Schema, step: str | int) -> Schema:
     """Return the schema of an item or key of what a schema describes."""
     for option in schema.get("anyOf", [schema]):
-        for inner in (option.get("properties", {}).get(step), option.get("items"), option.get("additionalProperties")):
+        first = option.get("prefixItems", [None])[0]
+        below = option.get("properties", {}).get(step)
+        for inner in (below, first, option.get("items"), option.get("additionalProperties")):
             if isinstance(inner, dict):
                 return inner
     return {}

@@ -14,6 +14,7 @@ import os
 os.environ["OMP_NUM_THREADS"] = "1"
 
 import argparse
+import ctypes
 import gc
 import multiprocessing
 from collections.abc import Callable
@@ -27,12 +28,15 @@ from tqdm import tqdm
 
 from armature.registry import tasks
 
-EPISODES, WARM_UP, AT_ONCE, ROUNDS = 2000, 300, 200, 4
+EPISODES, WARM_UP, AT_ONCE, ROUNDS = 1000, 300, 200, 3
 
 
 def resident() -> float:
-    """Return the resident memory of this process in MB."""
+    """Return the resident memory of this process in MB, without what is freed and kept for later."""
     gc.collect()
+    libc = ctypes.CDLL(None)
+    if hasattr(libc, "malloc_trim"):  # glibc keeps blocks of megabytes once it has seen that they come again
+        libc.malloc_trim(0)
     return psutil.Process().memory_info().rss / 1e6
 
 
@@ -54,18 +58,19 @@ def growth_of_episodes(settings: dict[str, Any], episodes: int) -> float:
     return (resident() - before) / episodes * 1000
 
 
-def growth_of_environments(at_once: int, rounds: int) -> list[float]:
-    """Return MB after each round of making, stepping and closing many environments at once."""
-    sizes = []
+def growth_of_environments(at_once: int, rounds: int) -> dict[str, Any]:
+    """Return MB of one environment, and MB after each round of making, stepping and closing many at once."""
+    before, sizes = resident(), []
     for _ in range(rounds):
         envs = [exactness.make(task="push") for _ in range(at_once)]
         for env in envs:
             play(env, 1)
-            env.close()
-            env.close()
-        del envs, env
+        each = (resident() - before) / at_once
+        while envs:
+            envs[-1].close()
+            envs.pop().close()
         sizes.append(round(resident(), 1))
-    return sizes
+    return {"environments": at_once, "mb_each": round(each, 1), "mb_after_rounds": sizes}
 
 
 def apart(measure: Callable[..., Any], *args: Any) -> Any:
@@ -87,9 +92,9 @@ def main() -> None:
             {"task": task, "randomized": sorted(settings["randomize"]), "mb_per_1000_episodes": round(grown, 3)}
         )
         print(f"{task:<16} {grown:7.3f} MB per 1,000 episodes")
-    sizes = apart(growth_of_environments, AT_ONCE, ROUNDS)
-    print(f"MB after {AT_ONCE} environments were made and closed, again and again: {sizes}")
-    report.write("memory", {"episodes": EPISODES, "tasks": rows, "environments": AT_ONCE, "mb_after_rounds": sizes})
+    many = apart(growth_of_environments, AT_ONCE, ROUNDS)
+    print(", ".join(f"{name} {value}" for name, value in many.items()))
+    report.write("memory", {"episodes": EPISODES, "tasks": rows, **many})
 
 
 if __name__ == "__main__":

@@ -63,12 +63,13 @@ class MechanismState:
 class ObjectState:
     """A free body after a control step; world frame, SI units. Kept as the engine gave it, as a robot's state is."""
 
-    __slots__ = ("_motion", "point", "quaternion")
+    __slots__ = ("motion", "point", "quaternion")
 
     def __init__(self, pose: tuple[Vector, Vector], motion: tuple[Vector, Vector]) -> None:
         self.point, self.quaternion = pose
         """Position as three floats in metres, and orientation as x, y, z, w."""
-        self._motion = motion
+        self.motion = motion
+        """Linear (m/s) and angular (rad/s) velocity, three floats each."""
 
     @property
     def position(self) -> np.ndarray:
@@ -78,9 +79,9 @@ class ObjectState:
     @property
     def velocity(self) -> np.ndarray:
         """(3,) metres per second."""
-        return np.array(self._motion[0])
+        return np.array(self.motion[0])
 
     @property
     def spin(self) -> np.ndarray:
         """(3,) angular velocity in radians per second."""
-        return np.array(self._motion[1])
+        return np.array(self.motion[1])

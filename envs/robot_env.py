@@ -9,10 +9,12 @@ import gymnasium
 import numpy as np
 from gymnasium import spaces
 
+from armature.config import ObservationConfig
 from armature.envs.actions.base import ActionMode
 from armature.envs.bodies import ObjectState
-from armature.envs.camera import Camera
-from armature.envs.observations import GOAL_PARTS, Observation, Snapshot
+from armature.envs.camera import Camera, Marker
+from armature.envs.eyes import Eye, Scene
+from armature.envs.observations import Observation, Snapshot, selected_parts, selection
 from armature.envs.randomization import Randomization
 from armature.envs.rewards import Reward
 from armature.envs.robots.base import Robot
@@ -35,7 +37,8 @@ class RobotEnv(gymnasium.Env[ObsType, np.ndarray]):
 
     ## Observation space
     `goal`: a dict of `observation`, `achieved_goal` (3) and `desired_goal` (3); `flat`: one vector, to which the parts
-    `goal` and `to_goal` are added. Parts and units: `armature.envs.observations`.
+    `goal` and `to_goal` are added. Parts and units: `armature.envs.observations`. Pictures of cameras are added under
+    their names, `Box(0, 255, (height, width, channels), uint8)`; beside them a flat vector is called `state`.
 
     ## Rewards
     `sparse` or `dense` (`armature.envs.rewards`); dense terms are in `info["reward_terms"]`.
@@ -50,8 +53,8 @@ class RobotEnv(gymnasium.Env[ObsType, np.ndarray]):
     `randomize` has drawn is in `info["randomization"]` at the reset and at the last step.
 
     Args:
-        robot: name of a robot.
-        robot_action: name of an action mode.
+        robot: name of a robot, or path of the .json file of your own.
+        robot_action: name of an action mode; None takes `ee_delta`, or `ee_delta_pose` for tasks that turn the hand.
         gripper_action: what the last number means to the gripper: `width`, `open_close`, `blocked` (no such number), or
             `auto`, which is `width` if the task uses the gripper and else `blocked`.
         workspace: name of a workspace, or path of a .json file that describes one.
@@ -62,6 +65,9 @@ class RobotEnv(gymnasium.Env[ObsType, np.ndarray]):
         clutter: loose objects that lie about (`armature.scene.ClutterConfig`).
         observation: `goal` or `flat`.
         observation_parts: names of parts; None takes the task's own.
+        observation_noise: standard deviations by part or picture (`armature.envs.imperfections`).
+        observation_latency: control steps by part or picture.
+        cameras: cameras whose pictures are observed (`armature.cameras.CameraConfig`).
         reward: `dense` or `sparse`.
         reward_weights: weights of dense terms that differ from the task's.
         episode_steps: length of an episode in control steps; None takes the task's. (The config's key is
@@ -78,7 +84,7 @@ class RobotEnv(gymnasium.Env[ObsType, np.ndarray]):
         self,
         *,
         robot: str = "panda",
-        robot_action: str = "ee_delta",
+        robot_action: str | None = None,
         gripper_action: str = "auto",
         workspace: str = "table",
         task: str = "reach",
@@ -88,6 +94,9 @@ class RobotEnv(gymnasium.Env[ObsType, np.ndarray]):
         clutter: Mapping[str, Any] | None = None,
         observation: str = "goal",
         observation_parts: Sequence[str] | None = None,
+        observation_noise: Mapping[str, float] | None = None,
+        observation_latency: Mapping[str, int] | None = None,
+        cameras: Sequence[Mapping[str, Any]] = (),
         reward: str = "sparse",
         reward_weights: Mapping[str, float] | None = None,
         episode_steps: int | None = None,
@@ -96,27 +105,36 @@ class RobotEnv(gymnasium.Env[ObsType, np.ndarray]):
         render_mode: str | None = None,
         **simulation: Any,
     ) -> None:
-        description: RobotDescription = resolve(robots[robot])
+        description: RobotDescription = robots.find(robot)
         task_class: type[Task] = resolve(tasks[task])
+        robot_action = robot_action or ("ee_delta_pose" if task_class.turns_hand else "ee_delta")
         mode_class: type[ActionMode] = resolve(robot_actions[robot_action])
         task_class.check(task_kwargs or {}, reward_weights or {})
-        mode_class.check(robot=robot, robot_action=robot_action, task=task, gripper_action=gripper_action)
-        self.task = task_class(**(task_kwargs or {}))
+        description.check(robot, task)
+        mode_class.check(
+            task=task,
+            robot=robot,
+            has_gripper=description.gripper is not None,
+            robot_action=robot_action,
+            gripper_action=gripper_action,
+        )
+        suited = {name: size for name, size in description.task_kwargs.items() if name in task_class.parameters()}
+        self.task = task_class(**{**suited, **(task_kwargs or {})})
         self.task.hand = description.hand
         scene = read_scene(task_objects, distractors, clutter)
         self.task.objects = task_class.chosen_objects(scene.task_objects)
         self.reward = Reward(self.task, reward, reward_weights or {})
-        goal_parts = GOAL_PARTS if observation == "flat" else ()
+        wanted = selection(observation, observation_parts, cameras, observation_noise, observation_latency)
+        parts = selected_parts(wanted, (*self.task.parts, *mode_class.parts), distractors)
+        self._feels = "touch" in parts
         if observation == "goal":  # Gymnasium and SB3 take an environment that has this method for a goal environment
             self.compute_reward = self._compute_reward
-        seen_parts = ("distractor_position",) if any(body.observed for body in scene.distractors) else ()
-        parts = dict.fromkeys((*self.task.parts, *mode_class.parts, *seen_parts, *goal_parts))  # each once
-        self.observation = Observation(observation_parts or tuple(parts), observation)
         self.episode_steps = episode_steps or self.task.horizon
         self.terminate_on_success = terminate_on_success
         self.render_mode = render_mode
 
-        self.simulation = Simulation(gui=render_mode == "human", visuals=render_mode == "rgb_array", **simulation)
+        visuals, coarse = render_mode == "rgb_array" or bool(cameras), bool(cameras)
+        self.simulation = Simulation(gui=render_mode == "human", visuals=visuals, coarse=coarse, **simulation)
         self.workspace: Workspace = workspaces.find(workspace)
         self.workspace.build(self.simulation)
         base = np.array(self.workspace.robot_offset) - (description.distance, 0, 0)
@@ -127,15 +145,15 @@ class RobotEnv(gymnasium.Env[ObsType, np.ndarray]):
         if gripper_action == "auto":
             gripper_action = "width" if self.task.uses_gripper else "blocked"
         self.action_mode = mode_class(self.robot, self.workspace, gripper_action)
-        self.camera = (
-            Camera(self.simulation, self.workspace.camera, self.task.marker_radius, self.task.ghost)
-            if render_mode
-            else None
-        )
+        marker = None
+        if visuals or render_mode:
+            marker = Marker(self.simulation, self.task.marker_radius, self.task.ghost)
+        self.camera = Camera(self.simulation, self.workspace.camera, marker) if marker and render_mode else None
+        self.observation = Observation(wanted, parts, self._eyes(wanted, marker) if marker else ())
         self._randomization = Randomization(self, randomize or {})
-        self._begin_episode(np.random.default_rng(0))
+        first = self._begin_episode(np.random.default_rng(0))
         self.action_space = spaces.Box(-1.0, 1.0, (self.action_mode.size,), np.float32)
-        self.observation_space = _space_like(self.observation.of(self.now))
+        self.observation_space = _space_like(first)
 
     # -------------------------------------------------------------------------------------------- Gymnasium
 
@@ -144,8 +162,8 @@ class RobotEnv(gymnasium.Env[ObsType, np.ndarray]):
     ) -> tuple[ObsType, dict[str, Any]]:
         """Start an episode; with the same seed it is the same episode, whatever happened before."""
         super().reset(seed=seed)
-        self._begin_episode(self.np_random)
-        return self.observation.of(self.now), {"is_success": bool(self._success[0]), **self._drawn}
+        observation = self._begin_episode(self.np_random)
+        return observation, {"is_success": bool(self._success[0]), **self._drawn}
 
     def step(self, action: np.ndarray) -> tuple[ObsType, float, bool, bool, dict[str, Any]]:
         """Apply an action for one control period."""
@@ -184,8 +202,7 @@ class RobotEnv(gymnasium.Env[ObsType, np.ndarray]):
         """Return a picture (height, width, 3) of uint8, or keep the window at real time."""
         if self.camera is None:
             return None
-        goal = self.now.goal
-        self.camera.show_goal(self.task.marker(goal), bool(self._success[0]), self.task.ghost_turn(goal))
+        self.camera.show_goal(self.task.marker(self.now.goal), success=bool(self._success[0]))
         if self.render_mode == "human":
             self.camera.wait_for_real_time()
             return None
@@ -230,14 +247,17 @@ class RobotEnv(gymnasium.Env[ObsType, np.ndarray]):
 
     # -------------------------------------------------------------------------------------------- inside
 
-    def _begin_episode(self, rng: np.random.Generator) -> None:
-        """Put everything where the episode starts; nothing of earlier episodes is left, not even in Bullet's caches."""
+    def _begin_episode(self, rng: np.random.Generator) -> ObsType:
+        """Put everything where the episode starts; nothing of earlier episodes is left, not even in Bullet's caches.
+
+        Returns the first observation.
+        """
         self._began_with = rng.bit_generator.state
         layout = self.task.draw(rng)
         self.goal = layout.goal.astype(np.float32)
         self.bodies = self._built  # randomised sizes put others in their places
         self.robot.reset(self.task.start_width)
-        self.simulation.forget_contacts()
+        self.simulation.forget_contacts(self.robot.body)
         for body, pose in zip(self.bodies.objects, layout.objects, strict=True):
             self.simulation.place(body, *pose)
         for body, pose in zip(self.bodies.fixtures, layout.fixtures, strict=True):
@@ -252,11 +272,12 @@ class RobotEnv(gymnasium.Env[ObsType, np.ndarray]):
         self._actions: list[np.ndarray] = []
         self._first_success: int | None = None
         self._observe(np.zeros(self.action_mode.size))
+        return self.observation.begin(self.now, rng)
 
     def _advance(self, action: np.ndarray) -> None:
         """Move for one control period and look at what came of it."""
         self.action_mode.apply(action)
-        self.simulation.step()
+        self.simulation.step(self.action_mode.before_substep)
         self.robot.measure()
         self._observe(action)
         if self._success[0] and self._first_success is None:
@@ -282,6 +303,7 @@ class RobotEnv(gymnasium.Env[ObsType, np.ndarray]):
             mechanisms=[simulation.mechanism_state(mechanism) for mechanism in self.bodies.mechanisms],
             distractors=self.scenery.positions(),
             lag=self.action_mode.lag(self.robot.now),
+            touch=self.robot.touch(objects[0]) if self._feels and objects else (),
             grasped=bool(objects) and self.task.uses_gripper and self.robot.grasps(objects[0]),
             previous_action=action,
             goal=self.goal,
@@ -289,9 +311,19 @@ class RobotEnv(gymnasium.Env[ObsType, np.ndarray]):
         now.achieved_goal = self.task.achieved_goal(now).astype(np.float32)
         self._success = self.task.success(now.achieved_goal[None], now.goal[None])
 
+    def _eyes(self, wanted: ObservationConfig, marker: Marker) -> list[Eye]:
+        """Make the cameras of the observation; a goal dict, which hindsight rewrites, must not show the goal."""
+        scene = Scene(self.simulation, self.robot, self._things, marker, self.task.marker)
+        return [Eye(camera, scene, marked=wanted.form == "flat") for camera in wanted.cameras]
+
+    def _things(self) -> list[int]:
+        return [*self.bodies.objects, *(mechanism.body for mechanism in self.bodies.mechanisms)]
+
 
 def _space_like(observation: ObsType) -> spaces.Space[Any]:
-    """Return the unbounded space of an observation."""
+    """Return the space of an observation: that of pictures, or unbounded."""
     if isinstance(observation, dict):
         return spaces.Dict({name: _space_like(value) for name, value in observation.items()})
+    if observation.dtype == np.uint8:
+        return spaces.Box(0, 255, observation.shape, np.uint8)
     return spaces.Box(-np.inf, np.inf, observation.shape, np.float32)

@@ -11,6 +11,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,10 +19,13 @@ import numpy as np
 from armature.envs.bodies import UPRIGHT, Mechanism, MechanismState, Pose, Vector
 from armature.envs.engine import p, pybullet_data
 from armature.envs.look import Look
+from armature.envs.meshes import drawn_as_it_collides
 from armature.errors import ArmatureError, ConfigError
 
 PARKING_Z = -10.0
 """Height far under the floor where bodies wait while a reset empties the contact cache, in metres."""
+MOVING, STATIC = 1, 2
+"""Bullet's own collision groups; what is static does not collide with what is static."""
 PARKED = Pose((0.0, 0.0, PARKING_Z))
 """Where a body is before it is placed for the first time."""
 
@@ -35,7 +39,8 @@ class Simulation:
         solver_iterations: upper limit of the contact solver's iterations in a substep.
         solver_residual: the solver stops early below this residual.
         gui: open PyBullet's window; raises `ArmatureError` if there is no display.
-        visuals: load the robots' visual meshes, needed only for pictures.
+        visuals: load what bodies look like, needed only for pictures.
+        coarse: let robots look like what they collide with, which makes pictures cheap.
     """
 
     def __init__(
@@ -47,11 +52,12 @@ class Simulation:
         solver_residual: float = 1e-4,
         gui: bool = False,
         visuals: bool = False,
+        coarse: bool = False,
     ) -> None:
         if gui:
             check_display()
         self.gui = gui
-        self.visuals = visuals or gui
+        self.visuals, self.coarse = visuals or gui, coarse
         self.substeps = substeps
         self.time_step, self.control_period = time_step, time_step * substeps
         self.movers: list[Callable[[float], None]] = []
@@ -62,6 +68,8 @@ class Simulation:
         """What cameras go by; randomisation changes it."""
         self._loose: list[int] = []
         """Bodies that are moved out of the way while a reset empties the contact cache."""
+        self._fixed: set[int] = set()
+        """Bodies whose base no force moves."""
         p.setAdditionalSearchPath(pybullet_data.getDataPath(), physicsClientId=self.client)
         self.set_gravity(9.81)
         p.setPhysicsEngineParameter(
@@ -81,7 +89,7 @@ class Simulation:
     ) -> int:
         """Load a URDF from a path or from PyBullet's data folder; return the body's id."""
         flags = 0 if self.visuals else p.URDF_IGNORE_VISUAL_SHAPES
-        return p.loadURDF(
+        body: int = p.loadURDF(
             path,
             position,
             quaternion,
@@ -90,9 +98,19 @@ class Simulation:
             globalScaling=scale,
             physicsClientId=self.client,
         )
+        if fixed:
+            self._fixed.add(body)
+        return body
 
     def load_robot(self, path: str, position: Vector) -> int:
-        """Load the first body of an SDF, or a URDF, its base fixed; return the body's id."""
+        """Load a URDF, or the first body of an SDF, its base fixed at `position` in metres; return the body's id.
+
+        Raises `pybullet.error` where PyBullet cannot read the file.
+        """
+        with drawn_as_it_collides(path) if self.coarse else nullcontext(path) as file:
+            return self._load_robot(file, position)
+
+    def _load_robot(self, path: str, position: Vector) -> int:
         if not path.endswith(".sdf"):
             return self.load_urdf(path, position)
         body: int = p.loadSDF(path, physicsClientId=self.client)[0]
@@ -142,7 +160,10 @@ class Simulation:
         visual = -1
         if self.visuals:
             visual = p.createVisualShape(shape, **seen, rgbaColor=color, physicsClientId=self.client)
-        return p.createMultiBody(mass, collision, visual, position, quaternion, physicsClientId=self.client)
+        body: int = p.createMultiBody(mass, collision, visual, position, quaternion, physicsClientId=self.client)
+        if mass == 0:
+            self._fixed.add(body)
+        return body
 
     def set_friction(self, body: int, lateral: float, rolling: float, spinning: float) -> None:
         """Set the friction of all of a body: a coefficient, and two lengths in metres."""
@@ -185,30 +206,27 @@ class Simulation:
     ) -> Mechanism:
         """Load a URDF with one joint that hands move; `joint` and `handle` (a link) are names in it."""
         body = self.load_urdf(path, (0, 0, PARKING_Z))
-        self._loose.append(body)
+        self.make_episodic(body)
+        # Little friction, so that hands slide along a handle that goes round.
+        self.set_friction(body, 0.1, 0.0, 0.0)
         joints, links = {}, {}
         for index in range(p.getNumJoints(body, physicsClientId=self.client)):
             info = p.getJointInfo(body, index, physicsClientId=self.client)
             joints[info[1].decode()], links[info[12].decode()] = index, index
-        for link in (-1, *links.values()):
-            p.changeDynamics(
-                body,
-                link,
-                lateralFriction=0.3,
-                activationState=p.ACTIVATION_STATE_DISABLE_SLEEPING,
-                physicsClientId=self.client,
-            )
         return Mechanism(body, joints[joint], links[handle], resistance, returns_to)
 
     def add_scaled(self, body: int, factor: float) -> int:
         """Add a copy of a loose body that is larger by a factor and has the same mass and surface; return its id.
 
-        It looks like its collision shape. Raises `ArmatureError` for a body of several shapes.
+        It looks like its collision shape. Raises `ConfigError` for a body of several shapes.
         """
         client = self.client
         shapes = p.getCollisionShapeData(body, -1, physicsClientId=client)
         if len(shapes) != 1:
-            raise ArmatureError(f"an object of {len(shapes)} shapes cannot be had in other sizes; one of a single can.")
+            raise ConfigError(
+                f"randomize.object_size: an object consists of {len(shapes)} shapes; only one of a single can be had "
+                "in other sizes. Leave it out, or choose another object."
+            )
         form = _scaled_form(shapes[0], factor)
         shape, visual = p.createCollisionShape(**form.solid, physicsClientId=client), -1
         if self.visuals and (seen := p.getVisualShapeData(body, physicsClientId=client)):
@@ -292,25 +310,36 @@ class Simulation:
 
     # -------------------------------------------------------------------------------------------- time
 
-    def step(self) -> None:
+    def step(self, before_substep: Callable[[], None] | None = None) -> None:
         """Advance by one control step."""
         for _ in range(self.substeps):
             if self.movers:
                 self.time += self.time_step
                 for move in self.movers:
                     move(self.time)
+            if before_substep:
+                before_substep()
             p.stepSimulation(physicsClientId=self.client)
 
-    def forget_contacts(self) -> None:
-        """Move every loose body far away and detect collisions: this empties the contact cache.
+    def forget_contacts(self, robot: int) -> None:
+        """Move every loose body far away, and empty the contact cache and the list of pairs of bodies that are near.
 
         A reset in place that skips this leaks the history of earlier episodes into the next one: contacts kept by
-        Bullet warm-start the solver.
+        Bullet warm-start the solver, and pairs of which it drops but a few in a step decide the order of solving.
         """
         self.time = 0.0
         for body in self._loose:
             self.park(body)
         self.detect_collisions()
+        for body in (robot, *self._loose):
+            self._forget_pairs(body)
+
+    def _forget_pairs(self, body: int) -> None:
+        """Set the collision filters of a body to what they are: its entries in the broad phase are made anew."""
+        for link in self._links(body):
+            still = link == -1 and body in self._fixed
+            group, mask = (STATIC, ~STATIC) if still else (MOVING, -1)
+            p.setCollisionFilterGroupMask(body, link, group, mask, physicsClientId=self.client)
 
     def detect_collisions(self) -> None:
         """Recompute contacts for bodies that were placed without a step."""

@@ -239,6 +239,12 @@ def test_objects_of_other_shapes_are_resized_about_their_centre(name):
     )
 
 
+def test_an_object_of_several_shapes_cannot_be_resized():
+    simulation = make("reach").simulation
+    with pytest.raises(ConfigError, match=r"randomize.object_size: an object consists of \d+ shapes"):
+        simulation.add_scaled(simulation.load_urdf("tray/traybox.urdf", (0, 0, 1)), 2.0)
+
+
 def test_objects_are_moved_and_turned_from_where_the_task_has_placed_them():
     plain = make("push")
     moved = make(

@@ -1,6 +1,6 @@
 """Runs a tutorial as a reader does: every block of code, in the order shown, in a clean directory.
 
-```python title="my_algo.py"      is written to that file; so is ```json title="cfg.json"
+```python title="my_algo.py"      is written to that file; so is ```json title="cfg.json", and ```xml
 ```bash                           is run; `python` is this interpreter, train.py and test.py lie in the directory
 ```python                         is run as a script
 ```text                           is for the reader alone
@@ -50,7 +50,7 @@ def run_tutorial(page: Path, folder: Path) -> list[str]:
         elif block.language == "python":
             outputs.append(_run([sys.executable, "-c", block.code], folder))
         else:
-            assert block.language in ("text", "json"), f"{page} has a block of unknown kind {block.language!r}"
+            assert block.language in ("text", "json", "xml"), f"{page} has a block of unknown kind {block.language!r}"
     return outputs
 
 

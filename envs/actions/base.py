@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
+from armature.envs.actions.limits import Limits, clipped
 from armature.envs.bodies import Vector
 from armature.errors import ConfigError
-from armature.registry import resolve, robot_actions, robots, tasks
+from armature.registry import resolve, robot_actions, tasks
 
 if TYPE_CHECKING:  # whether a mode suits a task is checked without loading PyBullet
     from armature.envs.robots.base import Robot, RobotState
@@ -36,15 +37,13 @@ class ActionMode(ABC):
     """Observation parts that an agent needs besides the task's own to act in this mode."""
     WIDTH_STEP: ClassVar[float] = 0.03
     """Change of the gripper's target opening in a control step, in metres, for a number of 1."""
-    ROUNDS: ClassVar[int] = 4
-    """How often a motion is corrected, in turn for the joints' limits and the workspace's borders."""
 
     before_substep: Callable[[], None] | None = None
-    """Called before each substep of the simulation, by modes that need it."""
+    """Called before each substep of the simulation, in modes that have it."""
 
     def __init__(self, robot: Robot, workspace: Workspace, gripper_action: str) -> None:
         self.robot, self.gripper_action = robot, gripper_action
-        self.low, self.high = np.array(workspace.low), np.array(workspace.high)
+        self.limits = Limits(robot, workspace)
         self.size = self.arm_size + (gripper_action != "blocked")
 
     @property
@@ -73,7 +72,7 @@ class ActionMode(ABC):
     def towards(self, waypoint: Waypoint) -> np.ndarray:
         """Return the action of shape (size,) that moves towards a waypoint."""
         quaternion = self.robot.description.ee_quaternion if waypoint.quaternion is None else waypoint.quaternion
-        parts = [self.arm_action(np.clip(waypoint.position, self.low, self.high), quaternion)]
+        parts = [self.arm_action(clipped(waypoint.position, self.limits.low, self.limits.high), quaternion)]
         if self.gripper_action != "blocked":
             parts.append(np.array([(waypoint.width - self.robot.width_target) / self.WIDTH_STEP]))
         return np.clip(np.concatenate(parts), -1, 1).astype(np.float32)
@@ -91,37 +90,19 @@ class ActionMode(ABC):
         """Drive the joints (n_arm,) towards positions in radians, as far as limits and borders allow."""
         robot = self.robot
         joints = robot.now.joint_positions
+        self.limits.look()
         joint_targets = robot.within_limits(joint_targets)
         motion = joint_targets - joints
         share = min(1.0, 1 / float(np.abs(motion / robot.max_step).max(initial=1e-9)))
-        allowed = self.inside(share * motion)
+        allowed = self.limits.allowed_motion(share * motion)
         robot.joint_targets = joint_targets if np.array_equal(allowed, share * motion) else joints + allowed
         robot.drive()
-
-    def inside(self, motion: np.ndarray) -> np.ndarray:
-        """Return a motion of the joints (n_arm,), changed as little as their limits and the borders ask.
-
-        The Jacobian foretells where the end effector will be; the part of its way that leads out of the workspace is
-        taken off by the least change of the joints.
-        """
-        robot = self.robot
-        point, joints, jacobian = robot.now.ee_position, robot.now.joint_positions, robot.jacobian()[:3]
-        low, high = robot.low - joints, robot.high - joints
-        motion = clipped(motion, low, high)
-        for _ in range(self.ROUNDS):
-            end = point + jacobian @ motion
-            beyond = end - clipped(end, self.low, self.high)
-            if not beyond.any():
-                break
-            square = jacobian @ jacobian.T + robot.DAMPING**2 * np.eye(3)
-            motion = clipped(motion - jacobian.T @ np.linalg.solve(square, beyond), low, high)
-        return motion
 
     # -------------------------------------------------------------------------------------------- checked early
 
     @classmethod
-    def check(cls, *, robot: str, robot_action: str, task: str, gripper_action: str) -> None:
-        """Raise `ConfigError` if robot, task and gripper cannot work in this mode; all are names."""
+    def check(cls, *, task: str, robot: str, has_gripper: bool, robot_action: str, gripper_action: str) -> None:
+        """Raise `ConfigError` if task and robot, given by their names, cannot work in this mode."""
         needs = resolve(tasks[task])
         if needs.turns_hand and not cls.turns_hand:
             able = ", ".join(name for name in robot_actions if resolve(robot_actions[name]).turns_hand)
@@ -131,10 +112,8 @@ class ActionMode(ABC):
             )
         if gripper_action not in GRIPPER_ACTIONS:
             raise ConfigError(f"gripper_action is {gripper_action!r}; allowed: {', '.join(GRIPPER_ACTIONS)}.")
-        has_gripper = resolve(robots[robot]).gripper is not None
         if needs.uses_gripper and not has_gripper:
-            able = ", ".join(name for name in robots if resolve(robots[name]).gripper is not None)
-            raise ConfigError(f"task_type {task!r} needs a gripper, and robot {robot!r} has none. These have: {able}.")
+            raise ConfigError(f"task_type {task!r} needs a gripper, and robot {robot!r} has none.")
         if needs.uses_gripper and gripper_action == "blocked":
             raise ConfigError(
                 f"task_type {task!r} needs the gripper, and gripper_action is 'blocked'. "
@@ -144,8 +123,3 @@ class ActionMode(ABC):
             raise ConfigError(
                 f"gripper_action is {gripper_action!r}, and robot {robot!r} has no gripper. Use 'auto' or 'blocked'."
             )
-
-
-def clipped(values: np.ndarray, low: Vector, high: Vector) -> np.ndarray:
-    """Return what `np.clip` does, in a fifth of its time for a few numbers."""
-    return np.minimum(np.maximum(values, low), high)

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from armature.envs.actions.base import ActionMode, clipped
+from armature.envs.actions.base import ActionMode
+from armature.envs.actions.limits import clipped
 from armature.envs.bodies import Vector
 from armature.envs.rotations import turn_between, turned
 
@@ -44,12 +45,17 @@ class EndEffectorMode(ActionMode):
         """Move the target, keep it inside the workspace and near the arm, and go there."""
         robot, now = self.robot, self.robot.now
         point = now.ee_position
-        wanted = clipped(self.wanted_position(action[:3]), self.low, self.high)
+        wanted = clipped(self.wanted_position(action[:3]), self.limits.low, self.limits.high)
         near = clipped(wanted, point - self.POSITION_LEASH, point + self.POSITION_LEASH)
         robot.ee_target = near.tolist()
         if self.turns_hand:
             robot.ee_target_quaternion = self._on_leash(self.wanted_orientation(action[3:]))
-        self.go(robot.joints_towards(robot.ee_target, robot.ee_target_quaternion))
+        joints = robot.joints_towards(robot.ee_target, robot.ee_target_quaternion)
+        if self.turns_hand:
+            self.go(joints)
+        else:  # a target in the box, straight ahead, the hand upright: no border and no link is in danger
+            robot.joint_targets = joints
+            robot.drive()
 
     def _on_leash(self, quaternion: Vector) -> Vector:
         """Return the orientation, or the one as far on the way to it as the leash allows."""
@@ -99,3 +105,40 @@ class EndEffectorDeltaPose(EndEffectorDelta):
         """Return the distance from the target and the turn that is left, in steps."""
         turn = np.array(turn_between(self.robot.ee_target_quaternion, quaternion))
         return np.append(super().arm_action(position, quaternion), turn / self.ROTATION_STEP)
+
+
+class EndEffectorAbsolute(EndEffectorMode):
+    """Three numbers say where in the workspace's box the end effector goes: -1 and 1 are its borders."""
+
+    def wanted_position(self, numbers: np.ndarray) -> np.ndarray:
+        """Return the point of the box."""
+        low, high = self.limits.low, self.limits.high
+        return low + (numbers + 1) / 2 * (high - low)
+
+    def arm_action(self, position: np.ndarray, quaternion: Vector) -> np.ndarray:
+        """Return the position in shares of the box."""
+        low, high = self.limits.low, self.limits.high
+        return 2 * (position - low) / (high - low) - 1
+
+
+class EndEffectorAbsolutePose(EndEffectorAbsolute):
+    """Three numbers more are a rotation vector from the orientation of the robot's description, usually looking down.
+
+    A number of 1 is a quarter turn along one of the world's axes: so every vector is shorter than pi, where rotation
+    vectors are one to one with orientations and have no jumps (Grassia, Practical parameterization of rotations using
+    the exponential map, 1998, section 3).
+    """
+
+    turns_hand = True
+    parts = ("ee_rotation", "ee_spin")
+    ROTATION_RANGE: ClassVar[float] = math.pi / 2
+    """Radians for a number of 1."""
+
+    def wanted_orientation(self, numbers: np.ndarray) -> Vector:
+        """Return the orientation of the robot's description, turned."""
+        return turned(self.robot.description.ee_quaternion, self.ROTATION_RANGE * numbers)
+
+    def arm_action(self, position: np.ndarray, quaternion: Vector) -> np.ndarray:
+        """Return position and orientation in shares of their ranges."""
+        turn = np.array(turn_between(self.robot.description.ee_quaternion, quaternion))
+        return np.append(super().arm_action(position, quaternion), turn / self.ROTATION_RANGE)

@@ -11,6 +11,7 @@ import numpy as np
 from armature.envs.bodies import Vector
 from armature.envs.engine import p
 from armature.envs.robots.description import RobotDescription
+from armature.envs.robots.loading import load
 from armature.envs.simulation import Simulation
 from armature.registry import Table
 
@@ -23,7 +24,7 @@ class RobotState:
     Kept as the engine gave it and made into arrays when asked for, since most of it rarely is.
     """
 
-    __slots__ = ("_joints", "_motion", "ee_point", "ee_quaternion", "gripper_width")
+    __slots__ = ("ee_point", "ee_quaternion", "gripper_width", "joints", "motion")
 
     def __init__(
         self,
@@ -33,7 +34,8 @@ class RobotState:
         motion: tuple[Floats, Floats],
         width: float,
     ) -> None:
-        self._joints, self._motion = joints, motion
+        self.joints, self.motion = joints, motion
+        """Position and velocity first of each joint; linear and angular velocity of the end effector."""
         self.ee_point = ee_point
         """Position of the end effector as three floats, in metres."""
         self.ee_quaternion = ee_quaternion
@@ -44,12 +46,12 @@ class RobotState:
     @property
     def joint_positions(self) -> np.ndarray:
         """(n_arm,) radians."""
-        return np.array([joint[0] for joint in self._joints])
+        return np.array([joint[0] for joint in self.joints])
 
     @property
     def joint_velocities(self) -> np.ndarray:
         """(n_arm,) radians per second."""
-        return np.array([joint[1] for joint in self._joints])
+        return np.array([joint[1] for joint in self.joints])
 
     @property
     def ee_position(self) -> np.ndarray:
@@ -59,12 +61,12 @@ class RobotState:
     @property
     def ee_velocity(self) -> np.ndarray:
         """(3,) metres per second."""
-        return np.array(self._motion[0])
+        return np.array(self.motion[0])
 
     @property
     def ee_spin(self) -> np.ndarray:
         """(3,) angular velocity in radians per second."""
-        return np.array(self._motion[1])
+        return np.array(self.motion[1])
 
 
 class Robot:
@@ -86,11 +88,12 @@ class Robot:
 
     def __init__(self, simulation: Simulation, description: RobotDescription, base_position: Vector) -> None:
         self.simulation, self.description = simulation, description
-        self.body = simulation.load_robot(description.urdf, base_position)
+        self.body = load(simulation, description, base_position)
         joints, links, limits = self._read_joints()
         self.arm = [joints[name] for name in description.arm_joints]
         self.ee_link = links[description.ee_link]
         self._read_gripper(joints, links)
+        self._watched = self._links_to_watch()
         self._set_order(sorted(limits))
         self._hold_idle_joints(limits)
         self.low, self.high = (np.array([limits[joint][side] for joint in self.arm]) for side in (0, 1))
@@ -111,15 +114,16 @@ class Robot:
         self.measure()
 
     def _read_joints(self) -> tuple[Table[int], Table[int], dict[int, tuple[float, float]]]:
-        """Return joint and link indices by name, and the limits of the movable joints."""
-        joints: Table[int] = Table(f"joint of {self.description.urdf}")
+        """Return indices of movable joints and of links by name, and the limits of these joints."""
+        joints: Table[int] = Table(f"movable joint of {self.description.urdf}")
         links: Table[int] = Table(f"link of {self.description.urdf}")
         limits = {}
         client = self.simulation.client
         for index in range(p.getNumJoints(self.body, physicsClientId=client)):
             info = p.getJointInfo(self.body, index, physicsClientId=client)
-            joints[info[1].decode()], links[info[12].decode()] = index, index
-            if info[2] != p.JOINT_FIXED:
+            links[info[12].decode()] = index
+            if info[2] in (p.JOINT_REVOLUTE, p.JOINT_PRISMATIC):
+                joints[info[1].decode()] = index
                 endless = info[8] > info[9]
                 limits[index] = (-2 * math.pi, 2 * math.pi) if endless else (info[8], info[9])
         return joints, links, limits
@@ -159,6 +163,13 @@ class Robot:
         self._arm_columns = slice(first, first + len(columns)) if side_by_side else columns  # a slice is faster
         self._no_speeds = [0.0] * len(movable)
 
+    def _links_to_watch(self) -> list[int]:
+        """Return the links that can touch the table and should not: all but the first two of the arm, and fingers."""
+        client = self.simulation.client
+        links = range(self.arm[:3][-1], p.getNumJoints(self.body, physicsClientId=client))
+        solid = [link for link in links if p.getCollisionShapeData(self.body, link, physicsClientId=client)]
+        return [link for link in solid if link not in self.fingers]
+
     def _hold_idle_joints(self, limits: Mapping[int, tuple[float, float]]) -> None:
         """Fix joints that are neither arm nor gripper at 0, or as near as their limits allow."""
         self._idle_positions = [min(max(0.0, limits[joint][0]), limits[joint][1]) for joint in self._idle]
@@ -176,7 +187,11 @@ class Robot:
         client = self.simulation.client
         for link in range(-1, p.getNumJoints(self.body, physicsClientId=client)):
             p.changeDynamics(
-                self.body, link, activationState=p.ACTIVATION_STATE_DISABLE_SLEEPING, physicsClientId=client
+                self.body,
+                link,
+                activationState=p.ACTIVATION_STATE_DISABLE_SLEEPING,
+                maxJointVelocity=max(self.description.max_velocities),
+                physicsClientId=client,
             )
         for name in self.description.ghosts:
             p.setCollisionFilterGroupMask(self.body, links[name], 0, 0, physicsClientId=client)
@@ -193,6 +208,8 @@ class Robot:
     def set_strength(self, share: float) -> None:
         """Let every motor have this share of its largest force."""
         self._forces = [share * force for force in self._full_forces]
+        self.torque_limits = np.array(self._forces[: len(self.arm)])
+        """Newton metres (n_arm,)."""
 
     # -------------------------------------------------------------------------------------------- episodes
 
@@ -229,6 +246,13 @@ class Robot:
         self.now = RobotState(joints[:count], point, link[5], (velocity, link[7]), width)
         return self.now
 
+    def measure_joints(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return positions and velocities (n_arm,) of the arm's joints between control steps; `now` stays."""
+        joints = np.array(
+            [joint[:2] for joint in p.getJointStates(self.body, self.arm, physicsClientId=self.simulation.client)]
+        )
+        return joints[:, 0], joints[:, 1]
+
     def _width(self, positions: list[float]) -> float:
         """Return the opening of the gripper in metres: the mean over its joints of how far each is open."""
         shares = [(now - near) / way for now, near, way in zip(positions, self._closed, self._travel, strict=True)]
@@ -238,6 +262,11 @@ class Robot:
         """Return whether all fingers touch a body."""
         return bool(self.fingers) and self.simulation.touching(self.body, body).issuperset(self.fingers)
 
+    def touch(self, body: int) -> list[float]:
+        """Return for each finger 1 while it touches a body, else 0; an arm without fingers has one number."""
+        links = self.simulation.touching(self.body, body)
+        return [float(finger in links) for finger in self.fingers] if self.fingers else [float(bool(links))]
+
     # -------------------------------------------------------------------------------------------- moving
 
     def jacobian(self) -> np.ndarray:
@@ -245,17 +274,39 @@ class Robot:
         if self._jacobian is None:
             # Bullet takes the point of a Jacobian relative to the link's centre of mass.
             point = [offset - mass for offset, mass in zip(self.description.ee_offset, self._mass_centre, strict=True)]
-            linear, angular = p.calculateJacobian(
-                self.body,
-                self.ee_link,
-                point,
-                [self._positions[index] for index in self._urdf_order],
-                self._no_speeds,
-                self._no_speeds,
-                physicsClientId=self.simulation.client,
-            )
-            self._jacobian = np.array(linear + angular)[:, self._arm_columns]
+            self._jacobian = self._link_jacobian(self.ee_link, point)
         return self._jacobian
+
+    def _link_jacobian(self, link: int, point: Floats) -> np.ndarray:
+        """Return the Jacobian (6, n_arm) of a point of a link, relative to its centre of mass."""
+        positions = [self._positions[index] for index in self._urdf_order]
+        linear, angular = p.calculateJacobian(
+            self.body, link, point, positions, self._no_speeds, self._no_speeds, physicsClientId=self.simulation.client
+        )
+        return np.array(linear + angular)[:, self._arm_columns]
+
+    def mass_matrix(self) -> np.ndarray:
+        """Return the inertia of the arm's joints (n_arm, n_arm), in kg m^2, where they were measured."""
+        positions = [self._positions[index] for index in self._urdf_order]
+        full = np.array(p.calculateMassMatrix(self.body, positions, physicsClientId=self.simulation.client))
+        return full[self._arm_columns][:, self._arm_columns]
+
+    def gravity_torques(self) -> np.ndarray:
+        """Return the torques (n_arm,) in newton metres that hold the arm where it was measured."""
+        positions = [self._positions[index] for index in self._urdf_order]
+        torques = p.calculateInverseDynamics(
+            self.body, positions, self._no_speeds, self._no_speeds, physicsClientId=self.simulation.client
+        )
+        return np.array(torques)[self._arm_columns]
+
+    def low_links(self, height: float) -> list[tuple[float, np.ndarray]]:
+        """Return how high (metres) each link that is lower than `height` is, and how joints lower it (n_arm,)."""
+        found = []
+        for link in self._watched:
+            lowest = p.getAABB(self.body, link, physicsClientId=self.simulation.client)[0][2]
+            if lowest < height:
+                found.append((lowest, -self._link_jacobian(link, (0.0, 0.0, 0.0))[2]))
+        return found
 
     def joints_towards(self, position: Floats, quaternion: Floats) -> np.ndarray:
         """Return arm joint positions (n_arm,) that bring the end effector closer to a pose (metres; x, y, z, w).
@@ -263,14 +314,29 @@ class Robot:
         One step of damped least squares from the measured pose: the smallest motion that makes the error small and,
         where joints are free to choose, goes towards the rest pose (Siciliano et al., Robotics, 2009, section 3.7).
         """
+        weight = self.description.orientation_weight
         now, jacobian = self.now, self.jacobian()
         x, y, z, w = p.getDifferenceQuaternion(now.ee_quaternion, quaternion)
-        turn = 2.0 if w >= 0 else -2.0
+        turn = 2.0 * weight if w >= 0 else -2.0 * weight
         error = [*map(operator.sub, position, now.ee_point), turn * x, turn * y, turn * z]
+        if weight != 1:  # in a copy: limits need the Jacobian, too
+            jacobian = np.concatenate([jacobian[:3], weight * jacobian[3:]])
         joints = np.array(self._positions[: len(self.arm)])
         posture = (self.POSTURE_GAIN * self.DAMPING**2) * (self.rest_pose - joints)
+        error_now = np.array(error)
+        wanted = joints + self._least_squares(jacobian, error_now, posture)
+        allowed = self.within_limits(wanted)
+        stopped = allowed != wanted
+        if not stopped.any():
+            return wanted
+        # The other joints do what those at their limits cannot.
+        fixed = np.where(stopped, allowed - joints, 0.0)
+        free = self._least_squares(np.where(stopped, 0.0, jacobian), error_now - jacobian @ fixed, posture)
+        return joints + np.where(stopped, fixed, free)
+
+    def _least_squares(self, jacobian: np.ndarray, error: np.ndarray, posture: np.ndarray) -> np.ndarray:
         transposed = jacobian.T
-        return joints + np.linalg.solve(transposed @ jacobian + self._damping, transposed @ error + posture)
+        return np.linalg.solve(transposed @ jacobian + self._damping, transposed @ error + posture)
 
     def within_limits(self, joints: np.ndarray) -> np.ndarray:
         """Return joint positions (n_arm,) clipped to the joints' limits, in radians."""
@@ -296,6 +362,37 @@ class Robot:
             positionGains=self._gains,
             physicsClientId=self.simulation.client,
         )
+
+    def drive_velocities(self, velocities: np.ndarray, forces: np.ndarray) -> None:
+        """Let the arm's motors hold velocities (n_arm,) (rad/s) with no more than some torques (n_arm,)."""
+        p.setJointMotorControlArray(
+            self.body,
+            self.arm,
+            p.VELOCITY_CONTROL,
+            targetVelocities=velocities.tolist(),
+            forces=forces.tolist(),
+            physicsClientId=self.simulation.client,
+        )
+
+    def push(self, torques: np.ndarray) -> None:
+        """Apply torques (n_arm,) in newton metres to the arm's joints for the next substep alone."""
+        p.setJointMotorControlArray(
+            self.body, self.arm, p.TORQUE_CONTROL, forces=torques.tolist(), physicsClientId=self.simulation.client
+        )
+
+    def drive_gripper(self) -> None:
+        """Send `width_target` (metres) to the gripper's motors, if there is one."""
+        count = len(self.arm)
+        if self.gripper_joints:
+            p.setJointMotorControlArray(
+                self.body,
+                self.gripper_joints,
+                p.POSITION_CONTROL,
+                targetPositions=self._gripper_positions(self.width_target),
+                forces=self._forces[count:],
+                positionGains=self._gains[count:],
+                physicsClientId=self.simulation.client,
+            )
 
     def _gripper_positions(self, width: float) -> list[float]:
         """Return the positions of the gripper's joints for an opening in metres."""

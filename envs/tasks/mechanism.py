@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from armature.envs.bodies import Pose
-from armature.envs.rewards import Facts, tracking
+from armature.envs.objects import Spot
+from armature.envs.rewards import Facts, closing_in, tracking
 from armature.envs.tasks.base import Bodies, Layout, Task, Waypoint, parameter
 from armature.errors import ConfigError
 
@@ -50,6 +51,8 @@ class MechanismTask(Task):
     aside: ClassVar[tuple[float, float, float]] = (0.0, 0.0, 0.0)
     """Where pictures show the goal, in metres from it, so that the mechanism does not hide it."""
 
+    ROOM: ClassVar[float] = 0.1
+    """Metres around the handle, at the start and at the goal, that a hand needs."""
     GAP: ClassVar[float] = 0.015
     """Metres between handle and hand where the expert comes down behind it."""
     STEP: ClassVar[float] = 0.02
@@ -60,6 +63,8 @@ class MechanismTask(Task):
     """Metres to the expert's next waypoint at most."""
     ABOVE: ClassVar[float] = 0.07
     """Metres above the handle at which the expert travels."""
+    CLEAR: ClassVar[float] = 0.04
+    """Metres below that height at which it does not go sideways at all."""
 
     parts = (
         "ee_position",
@@ -71,7 +76,7 @@ class MechanismTask(Task):
         "handle_motion",
         "ee_to_handle",
     )
-    reward_terms = {"reach": 1.0, "goal": 4.0, "success": 4.0}
+    reward_terms = {"reach": 2.0, "goal": 4.0, "success": 4.0}
 
     # -------------------------------------------------------------------------------------------- to write
 
@@ -95,10 +100,12 @@ class MechanismTask(Task):
 
     def layout(self, place: np.ndarray, yaw: float, opening: float, goal: float) -> Layout:
         """Return what an episode starts with: the mechanism's place (3,) and yaw, and its joint now and at the goal."""
-        x, y, z = self.handle_at(goal)
         cos, sin = math.cos(yaw), math.sin(yaw)
-        handle = place + np.array([cos * x - sin * y, sin * x + cos * y, z])
-        return Layout(handle, mechanisms=[(Pose(place, (0.0, 0.0, math.sin(yaw / 2), math.cos(yaw / 2))), opening)])
+        turn = np.array([[cos, -sin, 0], [sin, cos, 0], [0, 0, 1]])
+        begin, end = (place + turn @ self.handle_at(position) for position in (opening, goal))
+        pose = Pose(place, (0.0, 0.0, math.sin(yaw / 2), math.cos(yaw / 2)))
+        room = [Spot(handle * (1, 1, 0), self.ROOM, self.ROOM + handle[2]) for handle in (begin, end)]
+        return Layout(end, mechanisms=[(pose, opening)], clear=room)
 
     def achieved_goal(self, now: Snapshot) -> np.ndarray:
         """Return the handle's position."""
@@ -112,7 +119,7 @@ class MechanismTask(Task):
         """Return tracking of the place to push from, and of the goal."""
         left = self.distance(achieved, desired)
         behind = achieved - (self.thickness + self.hand.radius) * self.ahead(achieved, desired, facts["motion"])
-        reach = tracking(self.distance(facts["ee_position"], behind), 0.2)
+        reach = closing_in(self.distance(facts["ee_position"], behind))
         return {"reach": np.where(left < self.success_distance, 1.0, reach), "goal": tracking(left, self.way)}
 
     def ahead(self, achieved: np.ndarray, desired: np.ndarray, motion: np.ndarray) -> np.ndarray:
@@ -133,22 +140,24 @@ class MechanismTask(Task):
         above = handle[2] + self.ABOVE
         if self.returns_to is None and np.linalg.norm(now.goal - handle) < self.success_distance / 2:
             return np.array([*ee[:2], above])
-        ahead = self.ahead(handle[None], now.goal[None], now.mechanisms[0].motion[None])[0]
+        motion = now.mechanisms[0].motion
+        ahead = self.ahead(handle[None], now.goal[None], motion[None])[0]
         behind = -float((ee - handle) @ ahead)
         beside = float(np.linalg.norm(ee - handle + behind * ahead))
         if 0 < behind < contact + self.GAP + 0.02 and beside < self.LANE:
             # Go on from wherever the fingers touch, first of all into the middle of the lane.
-            left = float((now.goal - handle) @ ahead)
-            return handle + (min(left, self.STEP * (1 - beside / self.LANE)) - behind) * ahead
+            advance = min(float((now.goal - handle) @ ahead), self.STEP * (1 - beside / self.LANE))
+            return handle - behind * ahead + advance * (motion if motion @ ahead > 0 else -motion)
         start = handle - (contact + self.GAP) * ahead
         if np.linalg.norm((ee - start)[:2]) < 0.015:
             return start
-        travel = start if ee[2] > above - 0.03 else ee
-        return np.array([*travel[:2], above])
+        # Sideways only as far as the hand has risen: from there it goes on rising.
+        risen = min(max((ee[2] - above) / self.CLEAR + 1, 0.0), 1.0)
+        return np.array([*(ee + risen * (start - ee))[:2], above])
 
-    def marker(self, goal: np.ndarray) -> np.ndarray:
-        """Return where pictures show the goal, (3,) metres."""
-        return goal + self.aside
+    def marker(self, goal: np.ndarray) -> Pose:
+        """Return where pictures show the goal."""
+        return Pose(goal + self.aside)
 
     @classmethod
     def check(cls, kwargs: Mapping[str, Any], weights: Mapping[str, float]) -> None:

@@ -25,9 +25,11 @@ class OpenDrawer(MechanismTask):
     ## Reward terms
     | term | weight | in [0, 1] |
     | --- | --- | --- |
-    | `reach` | 1 | 1 - tanh(distance from end effector to behind the handle / 0.2 m); 1 on success |
+    | `reach` | 2 | how close the end effector is to behind the handle; 1 on success |
     | `goal` | 4 | 1 - tanh(distance from handle to goal / 0.06 m) |
     | `success` | 4 | 1 on success |
+
+    How close: mean of 1 - tanh(distance / scale) for the scales 0.2 m and 0.05 m.
 
     ## Version
     1

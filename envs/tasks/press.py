@@ -25,9 +25,11 @@ class Press(MechanismTask):
     ## Reward terms
     | term | weight | in [0, 1] |
     | --- | --- | --- |
-    | `reach` | 1 | 1 - tanh(distance from end effector to just above the button / 0.2 m); 1 on success |
+    | `reach` | 2 | how close the end effector is to just above the button; 1 on success |
     | `goal` | 4 | 1 - tanh(distance from the button's top to the goal / 0.02 m) |
     | `success` | 4 | 1 on success |
+
+    How close: mean of 1 - tanh(distance / scale) for the scales 0.2 m and 0.05 m.
 
     ## Version
     1

@@ -27,20 +27,22 @@ class Switch(MechanismTask):
     ## Reward terms
     | term | weight | in [0, 1] |
     | --- | --- | --- |
-    | `reach` | 1 | 1 - tanh(distance from end effector to where the handle is pushed / 0.2 m); 1 on success |
+    | `reach` | 2 | how close the end effector is to where the handle is pushed; 1 on success |
     | `goal` | 4 | 1 - tanh(distance from handle to goal / 0.06 m) |
     | `success` | 4 | 1 on success |
+
+    How close: mean of 1 - tanh(distance / scale) for the scales 0.2 m and 0.05 m.
 
     ## Version
     1
     """
 
     success_distance: float = parameter(0.02, "Metres between handle and goal that count as success.")
-    lean: float = parameter(0.6, "Radians by which the lever leans at the start and, at most, at the goal; up to 0.65.")
+    lean: float = parameter(0.5, "Radians; how far the lever leans at the start and, at most, at the goal; up to 0.5.")
 
     model = "lever.urdf"
     resistance = 0.3
-    largest = {"lean": 0.65}
+    largest = {"lean": 0.5}
     thickness = 0.015
     way = 0.06
 
