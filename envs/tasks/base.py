@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import numpy as np
 
-from armature.envs.bodies import UPRIGHT, Mechanism, Pose, Vector
+from armature.envs.bodies import Mechanism, Pose
 from armature.envs.objects import Spot
 from armature.envs.rewards import Facts, merged_weights
 from armature.errors import ConfigError, UnknownNameError
@@ -89,7 +89,7 @@ class Task(ABC):
     """Typical magnitude of the numbers of a goal, which observations are divided by."""
 
     ghost: ClassVar[str | None] = None
-    """A URDF that pictures show below the marker, turned as `ghost_turn` says."""
+    """A URDF that pictures show below the marker, turned as the goal is."""
 
     hand: Hand = field(init=False, repr=False)
     """What the robot touches things with; set before `build`."""
@@ -124,13 +124,9 @@ class Task(ABC):
         """Return what `terms` needs besides the goals: numbers or vectors by name."""
         return {}
 
-    def marker(self, goal: np.ndarray) -> np.ndarray:
-        """Return where pictures show the goal, (3,) metres."""
-        return goal[:3]
-
-    def ghost_turn(self, goal: np.ndarray) -> Vector:
-        """Return the orientation (x, y, z, w) in which pictures show the goal, for tasks with a `ghost`."""
-        return UPRIGHT
+    def marker(self, goal: np.ndarray) -> Pose:
+        """Return where pictures show the goal; how it is turned counts for tasks with a `ghost`."""
+        return Pose(goal[:3])
 
     @property
     def marker_radius(self) -> float:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from armature.envs.bodies import Vector
+from armature.envs.bodies import Pose, Vector
 from armature.envs.rewards import Facts, tracking
 from armature.envs.rotations import turn_between, turned
 from armature.envs.tasks.base import Layout, Waypoint, parameter
@@ -58,7 +58,7 @@ class Flip(BlockTask):
     SHOWN_AT: ClassVar[tuple[float, float, float]] = (0.1, 0.3, 0.3)
     """Where pictures show the goal, in metres."""
 
-    horizon = 80
+    horizon = 60
     parts = (*BlockTask.parts, "gripper_width", "grasped")
     # Every step on the way has to pay far better than staying where one is.
     reward_terms = {"reach": 1.0, "grasp": 0.5, "lift": 1.0, "goal": 8.0, "success": 4.0}
@@ -108,13 +108,9 @@ class Flip(BlockTask):
             "goal": kept * (tracking(angle, 1.0) + tracking(angle, 0.3)) / 2,
         }
 
-    def marker(self, goal: np.ndarray) -> np.ndarray:
-        """Return a place beside the table: the goal has none of its own."""
-        return np.array(self.SHOWN_AT)
-
-    def ghost_turn(self, goal: np.ndarray) -> Vector:
-        """Return the goal."""
-        return goal
+    def marker(self, goal: np.ndarray) -> Pose:
+        """Return a place beside the table, as the goal has none of its own, turned as the goal is."""
+        return Pose(self.SHOWN_AT, goal)
 
     def expert(self, now: Snapshot) -> Waypoint:
         """Grasp the cube, lift it, and turn it in the air."""
