@@ -125,7 +125,7 @@ class RobotEnv(gymnasium.Env[ObsType, np.ndarray]):
         self.task.objects = task_class.chosen_objects(scene.task_objects)
         self.reward = Reward(self.task, reward, reward_weights or {})
         wanted = selection(observation, observation_parts, cameras, observation_noise, observation_latency)
-        parts = selected_parts(wanted, (*self.task.parts, *mode_class.parts), distractors)
+        parts = selected_parts(wanted, (*self.task.parts, *mode_class.parts), scene.distractors)
         self._feels = "touch" in parts
         if observation == "goal":  # Gymnasium and SB3 take an environment that has this method for a goal environment
             self.compute_reward = self._compute_reward

@@ -114,6 +114,7 @@ class Simulation:
         if not path.endswith(".sdf"):
             return self.load_urdf(path, position)
         body: int = p.loadSDF(path, physicsClientId=self.client)[0]
+        self._fixed.add(body)
         stands, quaternion = self.pose(body)  # of the base's centre of mass, while an SDF begins at the origin
         self.place(body, np.add(position, stands), quaternion)
         return body
