@@ -14,7 +14,7 @@ KUKA = RobotDescription(
     arm_joints=tuple(f"J{i}" for i in range(7)),
     ee_link="base_link",
     ee_offset=(0.0, 0.0217, 0.227),
-    rest_pose=(0.0, 0.5948, 0.0, -1.5166, 0.0, 1.0302, 1.5708),
+    rest_pose=(0.0, 0.6689, 0.0, -1.4183, 0.0, 1.0544, 1.5708),
     ee_quaternion=(0.70710678, 0.70710678, 0.0, 0.0),
     forces=(320.0, 320.0, 176.0, 176.0, 110.0, 40.0, 40.0),
     max_velocities=(1.483, 1.483, 1.745, 1.308, 2.268, 2.356, 2.356),
@@ -29,7 +29,7 @@ KUKA = RobotDescription(
         gears=tuple((DRIVEN, joint) for joint in PASSIVE),
         passive=PASSIVE,
     ),
-    radius=0.015,
-    distance=0.55,
-    unsuited=("slide", "open_drawer"),  # its joints are slow
+    radius=0.012,
+    distance=0.6,
+    unsuited=("slide",),
 )
