@@ -16,7 +16,7 @@ from armature.errors import ConfigError, closest
 from armature.old_keys import answer
 
 Schema = dict[str, Any]
-Described = type[BaseModel] | TypeAdapter[Any]
+Source = type[BaseModel] | TypeAdapter[Any]
 
 _NOUNS = {
     "integer": "a whole number",
@@ -83,7 +83,7 @@ def _keys(schema: Schema, prefix: str = "") -> Iterator[Key]:
 
 
 @cache
-def _inlined(model: Described) -> Schema:
+def _inlined(model: Source) -> Schema:
     """Return the JSON Schema of a model with nested models in their places."""
     schema = model.json_schema() if isinstance(model, TypeAdapter) else model.model_json_schema()
     return _resolved(schema, schema.pop("$defs", {}))
@@ -142,7 +142,7 @@ def _number(value: float) -> str:
     return f"{int(value):,}" if value == int(value) else f"{value:g}"
 
 
-def explain(model: Described, error: ValidationError, context: Mapping[str, Any]) -> str:
+def explain(model: Source, error: ValidationError, context: Mapping[str, Any]) -> str:
     """Return one line for each problem: the key, what was given, what is allowed.
 
     Args:

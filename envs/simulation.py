@@ -195,6 +195,13 @@ class Simulation:
     def _links(self, body: int) -> range:
         return range(-1, p.getNumJoints(body, physicsClientId=self.client))
 
+    def load_ghost(self, path: str, scale: float) -> int:
+        """Load a URDF that is seen but never touched; return its id."""
+        body = self.load_urdf(path, PARKED.position, scale=scale)
+        for link in self._links(body):
+            p.setCollisionFilterGroupMask(body, link, 0, 0, physicsClientId=self.client)
+        return body
+
     def add_mechanism(
         self, path: str, joint: str, handle: str, resistance: float, returns_to: float | None = None
     ) -> Mechanism:

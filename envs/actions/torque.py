@@ -19,14 +19,15 @@ class JointTorque(JointMode):
 
     Gravity is compensated, as it is by the torque interfaces of the arms themselves (Franka's libfranka: commanded
     torques are without gravity), so that an action of 0 lets the arm float. Torques are sent anew in every substep.
-    Where the next velocity of a joint would break a limit, its motor holds the nearest one that does not, if need be
-    with all its strength: joints and end effector come to rest at their limits as at a soft wall.
+    Where the next velocities would break a limit, motors go for the nearest that do not: with no more than the torque
+    asked for where it pushes that way, with all their strength against it. So joints and end effector come to rest at
+    their limits as at a soft wall.
     """
 
     parts = ("joints", "joint_velocities")
-    SETTLING: ClassVar[float] = 0.08
+    SETTLING: ClassVar[float] = 0.075
     """Seconds in which the expert's controller removes most of an error."""
-    STRIDE: ClassVar[float] = 0.03
+    STRIDE: ClassVar[float] = 0.0275
     """Metres on each axis that it looks ahead, so that the end effector does not rush."""
 
     def move_arm(self, action: np.ndarray) -> None:
@@ -36,6 +37,7 @@ class JointTorque(JointMode):
         self._gravity = clipped(robot.gravity_torques(), -most, most)
         self._torques = clipped(action * most, -most - self._gravity, most - self._gravity)
         self._gain = robot.simulation.time_step * np.linalg.solve(robot.mass_matrix(), self._torques)
+        self._rest = most - np.abs(self._gravity)
         robot.drive_gripper()
 
     def before_substep(self) -> None:
@@ -44,10 +46,13 @@ class JointTorque(JointMode):
         positions, velocities = robot.measure_joints()
         moved, wanted = positions - robot.now.joint_positions, velocities + self._gain
         allowed = self.limits.allowed_velocities(wanted, moved, notice=robot.simulation.control_period)
-        limited, speeding_up = allowed != wanted, (allowed - velocities) * torques > 0
-        forces = np.where(speeding_up, np.abs(torques), robot.torque_limits - np.abs(self._gravity))
-        robot.push(self._gravity + np.where(limited, 0.0, torques))
-        robot.drive_velocities(allowed, limited * forces)
+        if np.array_equal(allowed, wanted):
+            robot.push(self._gravity + torques)
+            robot.drive_velocities(allowed, np.zeros(self.arm_size))
+        else:
+            pushing = (allowed - velocities) * torques > 0
+            robot.push(self._gravity)
+            robot.drive_velocities(allowed, np.where(pushing, np.abs(torques), self._rest))
 
     def arm_action(self, position: np.ndarray, quaternion: Vector) -> np.ndarray:
         """Return the torques of a computed-torque controller towards what inverse kinematics asks for.

@@ -319,18 +319,20 @@ class Robot:
         x, y, z, w = p.getDifferenceQuaternion(now.ee_quaternion, quaternion)
         turn = 2.0 * weight if w >= 0 else -2.0 * weight
         error = [*map(operator.sub, position, now.ee_point), turn * x, turn * y, turn * z]
-        if weight != 1:
-            jacobian[3:] *= weight
+        if weight != 1:  # in a copy: limits need the Jacobian, too
+            jacobian = np.concatenate([jacobian[:3], weight * jacobian[3:]])
         joints = np.array(self._positions[: len(self.arm)])
         posture = (self.POSTURE_GAIN * self.DAMPING**2) * (self.rest_pose - joints)
-        motion = self._least_squares(jacobian, np.array(error), posture)
-        allowed = self.within_limits(joints + motion) - joints
-        stopped = np.abs(motion - allowed) > 1e-9
-        if stopped.any():  # the other joints do what those at their limits cannot
-            fixed = np.where(stopped, allowed, 0.0)
-            free = self._least_squares(np.where(stopped, 0.0, jacobian), error - jacobian @ fixed, posture)
-            motion = np.where(stopped, fixed, free)
-        return joints + motion
+        error_now = np.array(error)
+        wanted = joints + self._least_squares(jacobian, error_now, posture)
+        allowed = self.within_limits(wanted)
+        stopped = allowed != wanted
+        if not stopped.any():
+            return wanted
+        # The other joints do what those at their limits cannot.
+        fixed = np.where(stopped, allowed - joints, 0.0)
+        free = self._least_squares(np.where(stopped, 0.0, jacobian), error_now - jacobian @ fixed, posture)
+        return joints + np.where(stopped, fixed, free)
 
     def _least_squares(self, jacobian: np.ndarray, error: np.ndarray, posture: np.ndarray) -> np.ndarray:
         transposed = jacobian.T

@@ -140,9 +140,7 @@ class RobotDescription:
         self.folder()
         if not self.can(task):
             why = (
-                "is beyond its reach, strength or joints"
-                if task in self.unsuited
-                else "needs a gripper, and it has none"
+                "is beyond its reach, speed or joints" if task in self.unsuited else "needs a gripper, and it has none"
             )
             able = ", ".join(sorted(name for name in tasks if self.can(name)))
             raise ConfigError(f"robot {robot!r} cannot do task_type {task!r}, which {why}. It can do: {able}.")

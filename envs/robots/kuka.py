@@ -31,4 +31,5 @@ KUKA = RobotDescription(
     ),
     radius=0.015,
     distance=0.55,
+    unsuited=("slide", "open_drawer"),  # its joints are slow
 )

@@ -22,5 +22,6 @@ SO101 = RobotDescription(
     rod=True,
     orientation_weight=0.03,
     distance=0.26,
+    unsuited=("slide", "press", "switch", "open_drawer"),  # as they need more room than this arm has
     task_kwargs={"area": 0.1, "goal_size": 0.12},
 )

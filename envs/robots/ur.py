@@ -28,6 +28,7 @@ UR5 = RobotDescription(
     max_velocities=(math.pi,) * 6,
     rod=True,
     distance=0.5,
+    unsuited=("slide",),
 )
 UR10 = replace(
     UR5,

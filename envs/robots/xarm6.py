@@ -50,4 +50,5 @@ XARM6 = RobotDescription(
     ),
     radius=0.015,
     distance=0.45,
+    unsuited=("slide",),
 )

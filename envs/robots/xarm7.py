@@ -17,4 +17,5 @@ XARM7 = RobotDescription(
     max_velocities=(3.14,) * 7,
     rod=True,
     distance=0.45,
+    unsuited=("slide",),
 )

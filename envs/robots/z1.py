@@ -20,5 +20,6 @@ Z1 = RobotDescription(
     rod=True,
     orientation_weight=0.1,
     distance=0.38,
+    unsuited=("slide",),
     task_kwargs={"goal_size": 0.25},
 )
