@@ -102,6 +102,13 @@ def test_workspaces_look_different():
     assert all(np.abs(first - other).mean() > 2 for first, other in itertools.pairwise(pictures))
 
 
+@pytest.mark.parametrize("key", ["area", "goal_area"])
+def test_the_upper_board_of_the_shelf_is_in_reach(key):
+    """Objects can be taken from it and put on it."""
+    board = {key: [0.225, 0.24, -0.1, 0.1, 0.15, 0.15]}
+    assert share_solved(10, workspace="shelf", task="pick_and_place", task_objects=[board]) >= 0.9
+
+
 def test_a_workspace_of_ones_own_is_a_json_file(written):
     """A relative URDF lies beside the file, a relative workspace beside the configuration."""
     written(CUBE_URDF, "cube.urdf")
