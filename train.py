@@ -224,12 +224,14 @@ def print_banner(config: Config, run: Path, model: Any, threads: int) -> None:
     robot = f"{config.robot}, {config.robot_action}, on {config.workspace}"
     general = config.env_name == GENERAL_ENV
     changing = [name for name, value in config.algo_kwargs.items() if isinstance(value, dict) and "schedule" in value]
+    workers = getattr(model.get_env().unwrapped, "num_workers", 0)
+    where = f"in {workers} worker processes" if workers else "in this process"
     rows = {
         "versions": ", ".join(f"{name} {known[name]}" for name in packages if name in known),
         "algorithm": f"{config.algo} ({type(model).__name__}, {config.train_framework}), {type(model.policy).__name__}",
         "robot": robot if general else config.env_name,
         "task": f"{config.task_type}, {config.reward} reward" if general else "-",
-        "device": f"{config.device}, torch threads: {threads}, environments: {config.num_envs} ({config.vec_env})",
+        "device": f"{config.device}, torch threads: {threads}, environments: {config.num_envs} {where}",
         "seed": config.seed,
         "steps": f"{config.steps:,}" + (f", {model.num_timesteps:,} of them done" if model.num_timesteps else ""),
         "run folder": run,

@@ -170,8 +170,9 @@ class Config(Strict):
     """Further keyword arguments for the environment's constructor."""
     num_envs: int = key(16, "environment", ge=1, le=1024)
     """Environments that run side by side."""
-    vec_env: Literal["dummy", "subproc"] = key("dummy", "environment")
-    """"dummy" runs them in turn in this process, "subproc" each in a process of its own."""
+    num_workers: int | None = key(None, "environment", ge=0, le=256)
+    """Processes that share the environments; 0 runs them in this one, null takes one a core for long runs. The
+    results are the same."""
 
     algo: Text = key("sac", "algorithm")
     """Name of the algorithm, which `--list-algos` shows, or an address "file.py:Class" of your own."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-RESTARTS = 'with "vec_env": "subproc" processes that die or hang are replaced ten times; then --resume goes on'
+RESTARTS = "worker processes that die or hang are replaced ten times; then --resume goes on"
 NO_ENGINE = "there is no such thing with a simulator in the same process; leave it out"
 FILM = 'use the key "record", or test.py --record FILE'
 FLAT = "keys of one learner stand at the top level of the file"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
@@ -20,7 +19,7 @@ from armature.discrete import DiscreteActions
 from armature.errors import ConfigError
 from armature.evaluation import Episode, EpisodeTracker
 from armature.plugins import load_plugins
-from armature.workers import Workers
+from armature.shm_vec_env import ShmVecEnv, cores
 
 Stream = Literal["train", "evaluation", "replay", "demonstrations"]
 STREAMS: tuple[Stream, ...] = ("train", "evaluation", "replay", "demonstrations")
@@ -199,8 +198,6 @@ class EnvMaker:
         if self.row is not None:
             import torch
 
-            # Ctrl-C reaches the whole process group; the parent decides what it means.
-            signal.signal(signal.SIGINT, signal.SIG_IGN)
             torch.set_num_threads(1)
             load_plugins(self.config.plugins)
             implemented_combos.frameworks(self.config.algo).place(self.config.train_framework, self.row)
@@ -238,14 +235,21 @@ class EpisodeLog(VecEnvWrapper):
         return finished
 
 
+LONG = 20_000
+"""Steps of a run from which worker processes are worth the seconds that they take to start."""
+
+
 def make_vec_env(config: Config, stream: Stream, n_envs: int, render_mode: str | None = None) -> VecEnv:
-    """Make `n_envs` environments, in this process or in one process each (`vec_env`: `dummy` or `subproc`)."""
-    apart = config.vec_env == "subproc"
+    """Make `n_envs` environments, in this process or spread over worker processes (`num_workers`)."""
+    workers = config.num_workers
+    if workers is None:
+        workers = min(cores(), n_envs) if stream == "train" and n_envs > 1 and config.steps >= LONG else 0
+    apart = workers > 0
     row = replace(_combo(config), algo_class="", policy=None, kwargs={}) if apart else None
     makers: list[Callable[[], gymnasium.Env[Any, Any]]] = [
         EnvMaker(config, stream, index, render_mode, row) for index in range(n_envs)
     ]
-    env = Workers(makers) if apart else DummyVecEnv(makers)
+    env = ShmVecEnv(makers, workers) if apart else DummyVecEnv(makers)
     return EpisodeLog(env) if stream == "train" else env
 
 

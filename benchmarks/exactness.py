@@ -4,7 +4,8 @@
 
 For every task and 200 random cut points: an episode goes on from `get_state()` in the same environment, in another one
 with a past, and in a fresh process that is given the state as a file of arrays and JSON. What follows the cut, the next
-episode's beginning with it, must equal the run that was not interrupted. Every other cut randomises all it can.
+episode's beginning with it, must equal the run that was not interrupted. Every other cut randomises all it can
+and observes with noise and latency.
 
 For every id: 1,000 random steps with resets between, in a new environment and in one that has lived through others.
 """
@@ -57,13 +58,14 @@ def make(env_id: str = "armature/RobotEnv-v1", **kwargs: Any) -> Any:
 
 
 def settings_of(task: str) -> list[dict[str, Any]]:
-    """Return the arguments of a task's environments: as it is, and with all that it can randomise."""
+    """Return the arguments of a task's environments: as it is, and with all that it can randomise, seen badly."""
     usual = {"task": task, "reward": "dense", "observation": "flat"}
+    badly = {**usual, "observation_noise": {"ee_position": 0.005}, "observation_latency": {"ee_position": 2}}
     try:
         make(**usual, randomize=OBJECTS).close()
-        return [usual, {**usual, "randomize": {**OBJECTS, **WORLD}}]
+        return [usual, {**badly, "randomize": {**OBJECTS, **WORLD}}]
     except ConfigError:  # no objects, or none that can be had in other sizes
-        return [usual, {**usual, "randomize": WORLD}]
+        return [usual, {**badly, "randomize": WORLD}]
 
 
 # ------------------------------------------------------------------------------------------------ what is compared

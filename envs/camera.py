@@ -8,9 +8,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from armature.envs.bodies import Vector
+from armature.envs.bodies import Pose, Vector
 from armature.envs.engine import p
-from armature.envs.simulation import PARKING_Z, Simulation
+from armature.envs.simulation import PARKED, Simulation
 from armature.envs.workspaces.base import ViewConfig
 
 WAITING, REACHED = (0.95, 0.75, 0.1, 0.8), (0.2, 0.8, 0.3, 0.8)
@@ -76,20 +76,28 @@ class Marker:
     Args:
         simulation: the world it is seen in.
         radius: metres.
+        ghost: a URDF that is seen below the sphere, to show an orientation.
     """
 
-    def __init__(self, simulation: Simulation, radius: float) -> None:
+    GHOST_SCALE, GHOST_DEPTH = 2.0, 0.08
+    """Size of the ghost in sizes of its URDF, and how far below the sphere it is, in metres."""
+
+    def __init__(self, simulation: Simulation, radius: float, ghost: str | None = None) -> None:
         self.simulation = simulation
         self.body = simulation.add_marker(radius, WAITING)
+        self.ghost = simulation.load_ghost(ghost, self.GHOST_SCALE) if ghost else None
 
-    def show(self, goal: Vector, color: Vector) -> None:
-        """Put it somewhere, in a colour."""
-        self.simulation.place(self.body, goal)
+    def show(self, goal: Pose, color: Vector) -> None:
+        """Put it somewhere, in a colour; the ghost is turned as the goal is."""
+        self.simulation.place(self.body, goal.position)
+        if self.ghost is not None:
+            below = np.subtract(goal.position, (0, 0, self.GHOST_DEPTH))
+            self.simulation.place(self.ghost, below, goal.quaternion)
         p.changeVisualShape(self.body, -1, rgbaColor=color, physicsClientId=self.simulation.client)
 
     def hide(self) -> None:
         """Let it not be seen."""
-        self.show((0, 0, PARKING_Z), (0, 0, 0, 0))
+        self.show(PARKED, (0, 0, 0, 0))
 
 
 class Camera:
@@ -113,7 +121,7 @@ class Camera:
             yaw, pitch = math.degrees(view.yaw), math.degrees(view.pitch)
             p.resetDebugVisualizerCamera(view.distance, yaw, pitch, view.target, physicsClientId=simulation.client)
 
-    def show_goal(self, goal: Vector, success: bool) -> None:
+    def show_goal(self, goal: Pose, success: bool) -> None:
         """Move the marker to the goal and colour it by success."""
         self.marker.show(goal, REACHED if success else WAITING)
 

@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from armature.cameras import CameraConfig
+from armature.envs.bodies import Pose
 from armature.envs.camera import WAITING, Marker, Picture, projection_matrix, shoot, view_matrix
 from armature.envs.engine import p
 from armature.envs.observations import Snapshot
@@ -32,8 +33,8 @@ class Scene(NamedTuple):
     things: Callable[[], Sequence[int]]
     """Returns the ids of the objects, then those of the mechanisms."""
     marker: Marker
-    marker_at: Callable[[np.ndarray], np.ndarray]
-    """Returns where the marker of a goal stands, (3,) metres."""
+    marker_at: Callable[[np.ndarray], Pose]
+    """Returns where the marker of a goal stands, and how it is turned."""
 
 
 class Eye:

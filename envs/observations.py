@@ -50,6 +50,7 @@ from armature.config import ObservationConfig
 from armature.envs.imperfections import Imperfections
 from armature.errors import ConfigError, UnknownNameError
 from armature.registry import Table
+from armature.scene import DistractorConfig
 
 if TYPE_CHECKING:  # a selection is checked without loading PyBullet
     from armature.envs.bodies import MechanismState, ObjectState
@@ -101,8 +102,7 @@ def _ee_to_objects(now: Snapshot) -> list[float]:
 
 
 def _object_to_objects(now: Snapshot) -> list[float]:
-    first, *others = (body.point for body in now.objects)
-    return _joined([map(operator.sub, point, first) for point in others])
+    return _joined([map(operator.sub, body.point, now.objects[0].point) for body in now.objects[1:]])
 
 
 class Part(NamedTuple):
@@ -160,7 +160,7 @@ def selection(
 
 
 def selected_parts(
-    wanted: ObservationConfig, own: Sequence[str], distractors: Sequence[Mapping[str, Any]] = ()
+    wanted: ObservationConfig, own: Sequence[str], distractors: Sequence[DistractorConfig] = ()
 ) -> tuple[str, ...]:
     """Return the parts that an observation is to have, without loading a simulator.
 
@@ -172,7 +172,7 @@ def selected_parts(
         distractors: what the config says of them; the positions of those that are observed are taken, too.
     """
     if wanted.parts is None:
-        seen = ("distractor_position",) if any(body.get("observed") for body in distractors) else ()
+        seen = ("distractor_position",) if any(body.observed for body in distractors) else ()
         goal = GOAL_PARTS if wanted.form == "flat" else ()
         parts = tuple(dict.fromkeys((*own, *seen, *goal)))  # each once
     else:

@@ -34,16 +34,16 @@ def closing_in(distance: np.ndarray) -> np.ndarray:
     return (tracking(distance, 0.2) + tracking(distance, 0.05)) / 2
 
 
-def from_above(achieved: np.ndarray, desired: np.ndarray, height: float) -> np.ndarray:
-    """Return the points (n, 3) to steer for on a way that comes down on `desired` from above, all in metres.
+def way_from_above(achieved: np.ndarray, desired: np.ndarray, height: float, slope: float = 1.0) -> np.ndarray:
+    """Return the lengths (n,) of ways between points (n, 3) that come down on `desired` from above, all in metres.
 
-    Far off to the side the point lies `height` above the goal; within `height` of its vertical it sinks onto the goal.
-    The straight way would lead through whatever carries or surrounds the goal.
+    A way leads up or down onto a funnel around the goal, whose walls rise by `slope` metres a metre until they are
+    `height` above the goal and level, and then along it: at right angles, each leg counted by itself. The straight way
+    would lead through whatever carries or surrounds the goal.
     """
     beside = np.hypot(achieved[:, 0] - desired[:, 0], achieved[:, 1] - desired[:, 1])
-    point = desired.astype(float)
-    point[:, 2] += np.minimum(beside, height)
-    return point
+    funnel = np.minimum(slope * beside, height)
+    return np.abs(achieved[:, 2] - desired[:, 2] - funnel) + funnel + beside
 
 
 class Computed(NamedTuple):

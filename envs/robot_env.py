@@ -54,7 +54,7 @@ class RobotEnv(gymnasium.Env[ObsType, np.ndarray]):
 
     Args:
         robot: name of a robot, or path of the .json file of your own.
-        robot_action: name of an action mode.
+        robot_action: name of an action mode; None takes `ee_delta`, or `ee_delta_pose` for tasks that turn the hand.
         gripper_action: what the last number means to the gripper: `width`, `open_close`, `blocked` (no such number), or
             `auto`, which is `width` if the task uses the gripper and else `blocked`.
         workspace: name of a workspace, or path of a .json file that describes one.
@@ -84,7 +84,7 @@ class RobotEnv(gymnasium.Env[ObsType, np.ndarray]):
         self,
         *,
         robot: str = "panda",
-        robot_action: str = "ee_delta",
+        robot_action: str | None = None,
         gripper_action: str = "auto",
         workspace: str = "table",
         task: str = "reach",
@@ -107,6 +107,7 @@ class RobotEnv(gymnasium.Env[ObsType, np.ndarray]):
     ) -> None:
         description: RobotDescription = robots.find(robot)
         task_class: type[Task] = resolve(tasks[task])
+        robot_action = robot_action or ("ee_delta_pose" if task_class.turns_hand else "ee_delta")
         mode_class: type[ActionMode] = resolve(robot_actions[robot_action])
         task_class.check(task_kwargs or {}, reward_weights or {})
         description.check(robot, task)
@@ -124,7 +125,7 @@ class RobotEnv(gymnasium.Env[ObsType, np.ndarray]):
         self.task.objects = task_class.chosen_objects(scene.task_objects)
         self.reward = Reward(self.task, reward, reward_weights or {})
         wanted = selection(observation, observation_parts, cameras, observation_noise, observation_latency)
-        parts = selected_parts(wanted, (*self.task.parts, *mode_class.parts), distractors)
+        parts = selected_parts(wanted, (*self.task.parts, *mode_class.parts), scene.distractors)
         self._feels = "touch" in parts
         if observation == "goal":  # Gymnasium and SB3 take an environment that has this method for a goal environment
             self.compute_reward = self._compute_reward
@@ -144,7 +145,9 @@ class RobotEnv(gymnasium.Env[ObsType, np.ndarray]):
         if gripper_action == "auto":
             gripper_action = "width" if self.task.uses_gripper else "blocked"
         self.action_mode = mode_class(self.robot, self.workspace, gripper_action)
-        marker = Marker(self.simulation, self.task.success_distance) if visuals or render_mode else None
+        marker = None
+        if visuals or render_mode:
+            marker = Marker(self.simulation, self.task.marker_radius, self.task.ghost)
         self.camera = Camera(self.simulation, self.workspace.camera, marker) if marker and render_mode else None
         self.observation = Observation(wanted, parts, self._eyes(wanted, marker) if marker else ())
         self._randomization = Randomization(self, randomize or {})
@@ -257,6 +260,8 @@ class RobotEnv(gymnasium.Env[ObsType, np.ndarray]):
         self.simulation.forget_contacts(self.robot.body)
         for body, pose in zip(self.bodies.objects, layout.objects, strict=True):
             self.simulation.place(body, *pose)
+        for body, pose in zip(self.bodies.fixtures, layout.fixtures, strict=True):
+            self.simulation.place(body, *pose)
         for mechanism, (pose, opening) in zip(self.bodies.mechanisms, layout.mechanisms, strict=True):
             self.simulation.place_mechanism(mechanism, pose, opening)
         self.scenery.place(rng, self.bodies, layout.clear)
@@ -308,7 +313,7 @@ class RobotEnv(gymnasium.Env[ObsType, np.ndarray]):
 
     def _eyes(self, wanted: ObservationConfig, marker: Marker) -> list[Eye]:
         """Make the cameras of the observation; a goal dict, which hindsight rewrites, must not show the goal."""
-        scene = Scene(self.simulation, self.robot, self._things, marker, self.task.marker)
+        scene = Scene(self.simulation, self.robot, self._things, marker)
         return [Eye(camera, scene, marked=wanted.form == "flat") for camera in wanted.cameras]
 
     def _things(self) -> list[int]:

@@ -114,6 +114,7 @@ class Simulation:
         if not path.endswith(".sdf"):
             return self.load_urdf(path, position)
         body: int = p.loadSDF(path, physicsClientId=self.client)[0]
+        self._fixed.add(body)
         stands, quaternion = self.pose(body)  # of the base's centre of mass, while an SDF begins at the origin
         self.place(body, np.add(position, stands), quaternion)
         return body
@@ -193,6 +194,13 @@ class Simulation:
 
     def _links(self, body: int) -> range:
         return range(-1, p.getNumJoints(body, physicsClientId=self.client))
+
+    def load_ghost(self, path: str, scale: float) -> int:
+        """Load a URDF that is seen but never touched; return its id."""
+        body = self.load_urdf(path, PARKED.position, scale=scale)
+        for link in self._links(body):
+            p.setCollisionFilterGroupMask(body, link, 0, 0, physicsClientId=self.client)
+        return body
 
     def add_mechanism(
         self, path: str, joint: str, handle: str, resistance: float, returns_to: float | None = None

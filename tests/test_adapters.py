@@ -118,7 +118,7 @@ def test_x14_the_file_is_recorded_and_a_change_is_told(tmp_path):
 def test_x12_worker_processes_need_no_import_of_a_class_in_a_file(climber, train):
     """Environments of their own processes know the row without its class."""
     register("mine", "pytorch", implemented_combos["climber"]["pytorch"])
-    session = train(climber.model_copy(update={"algo": "mine", "plugins": [TOYS], "vec_env": "subproc"}))
+    session = train(climber.model_copy(update={"algo": "mine", "plugins": [TOYS], "num_workers": 1}))
     assert session.model.num_timesteps >= 300
 
 

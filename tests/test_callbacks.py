@@ -277,7 +277,7 @@ from armature.plugins import load_plugins
 from armature.vec import make_vec_env
 
 if __name__ == "__main__":
-    config = Config(env_name="toy/PointFlat-v0", plugins=[sys.argv[2]], num_envs=2, vec_env="subproc")
+    config = Config(env_name="toy/PointFlat-v0", plugins=[sys.argv[2]], num_envs=2, num_workers=2)
     load_plugins(config.plugins)
     env = make_vec_env(config, "train", 2)
     model = make_model("stable_baselines3:A2C", None, {}, env, config)

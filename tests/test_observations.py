@@ -19,6 +19,7 @@ from armature.envs.observations import PARTS, rotation_columns
 from armature.errors import ConfigError, UnknownNameError
 from armature.models import make_model
 from armature.plugins import load_plugins
+from armature.registry import tasks
 from armature.vec import make_vec_env
 
 ALL = tuple(PARTS)
@@ -66,6 +67,14 @@ def test_parts_stand_in_the_order_of_their_names_divided_by_their_scales():
             assert vector[at : at + count] == pytest.approx(known[name], abs=1e-6), name
         at += count
     assert at == vector.size
+
+
+@pytest.mark.parametrize("task", sorted(tasks))
+def test_every_part_can_be_asked_for_in_every_task(task):
+    env = make(task, observation_parts=ALL)
+    layout = env.observation.layout(env.now)
+    assert sum(layout.values()) == env.observation_space.shape[0]
+    assert layout["object_position"] == 3 * len(env.bodies.objects)
 
 
 def test_every_part_is_in_the_table_of_the_docstring():

@@ -78,7 +78,7 @@ def test_episode_counters_are_read_and_set(make_config):
 
 def test_processes_give_the_same_numbers(make_config):
     config = make_config()
-    apart = make_vec_env(config.model_copy(update={"vec_env": "subproc"}), "train", 2)
+    apart = make_vec_env(config.model_copy(update={"num_workers": 2}), "train", 2)
     set_episode_counters(apart, [0, 0])
     for a, b in zip(play(make_vec_env(config, "train", 2)), play(apart), strict=True):
         np.testing.assert_array_equal(a, b)

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from armature import train, workers
+from armature import shm_vec_env, train
 from armature.checkpoints import newest
 from armature.config import Config
 from armature.errors import WorkerError
@@ -71,7 +71,7 @@ def fragile(tmp_path):
             env_kwargs={"folder": str(folder), "how": how},
             algo="a2c",
             num_envs=2,
-            vec_env="subproc",
+            num_workers=2,
             eval_freq=0,
             eval_episodes=2,
             tensorboard=False,
@@ -91,7 +91,7 @@ def test_e4_f7_d30_t15_a_process_that_fails_is_replaced(how, fragile, monkeypatc
     """Its episode ends as one that was cut; the other environment goes on undisturbed."""
     env = make_vec_env(fragile(1, how), "train", 2)
     env.reset()
-    monkeypatch.setattr(workers, "WAIT_S", 2.0 if how == "hang" else 60.0)
+    monkeypatch.setattr(shm_vec_env, "WAIT_S", 2.0 if how == "hang" else 60.0)
     actions = np.zeros((2, 1), np.float32)
     for _ in range(4):
         before, _, dones, _ = env.step(actions)
@@ -106,7 +106,8 @@ def test_e4_f7_d30_t15_a_process_that_fails_is_replaced(how, fragile, monkeypatc
     for _ in range(5):
         _, _, dones, _ = env.step(actions)
     assert dones.tolist() == [index != lost for index in range(2)]
-    assert f"the process of environment {lost} {'does not answer' if how == 'hang' else 'has ended'}" in caplog.text
+    told = {"kill": "has ended (exit code -9)", "raise": "raised:\nTraceback", "hang": "did not answer for 2 s"}[how]
+    assert f"the worker of environment {lost} {told}" in caplog.text
     env.close()
 
 
@@ -118,12 +119,12 @@ def test_e4_t15_a_run_survives_and_shows_the_traceback(fragile, tmp_path):
     done = subprocess.run(command, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     assert "RuntimeError: a joint came off" in done.stderr
-    assert "has ended (exit code 1); its episode is cut, and a new process takes its place" in done.stderr
+    assert "Its episodes are cut, and a new worker takes its place." in done.stderr
 
 
 @pytest.mark.slow
 def test_e4_beyond_the_quota_the_run_ends_with_a_checkpoint(fragile, monkeypatch, tmp_path):
-    monkeypatch.setattr(workers, "RESTARTS", 1)
-    with pytest.raises(WorkerError, match=r"have died 2 times.*--resume RUN goes on"):
+    monkeypatch.setattr(shm_vec_env, "RESTARTS", 1)
+    with pytest.raises(WorkerError, match=r"have failed 2 times, .*--resume RUN goes on"):
         train.train(fragile(2, steps=1000, checkpoint_freq=0, algo_kwargs={"n_steps": 2}))
     assert 0 < int(newest(tmp_path / "runs/mine").name) < 1000

@@ -38,6 +38,9 @@ class ActionMode(ABC):
     WIDTH_STEP: ClassVar[float] = 0.03
     """Change of the gripper's target opening in a control step, in metres, for a number of 1."""
 
+    WIDTH_LEASH: ClassVar[float] = 0.01
+    """Metres a closing gripper's target may run ahead of what blocks it, so that it opens at once when asked to."""
+
     before_substep: Callable[[], None] | None = None
     """Called before each substep of the simulation, in modes that have it."""
 
@@ -83,7 +86,8 @@ class ActionMode(ABC):
         """Move the target opening; `open_close` looks at the number's sign alone."""
         if self.gripper_action == "open_close":
             number = float(np.sign(number))
-        width = self.robot.width_target + number * self.WIDTH_STEP
+        blocked_at = self.robot.now.gripper_width - self.WIDTH_LEASH
+        width = max(self.robot.width_target, blocked_at) + number * self.WIDTH_STEP
         self.robot.width_target = min(max(width, 0.0), self.robot.description.hand.max_width)
 
     def go(self, joint_targets: np.ndarray) -> None:

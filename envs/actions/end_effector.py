@@ -50,7 +50,12 @@ class EndEffectorMode(ActionMode):
         robot.ee_target = near.tolist()
         if self.turns_hand:
             robot.ee_target_quaternion = self._on_leash(self.wanted_orientation(action[3:]))
-        self.go(robot.joints_towards(robot.ee_target, robot.ee_target_quaternion))
+        joints = robot.joints_towards(robot.ee_target, robot.ee_target_quaternion)
+        if self.turns_hand:
+            self.go(joints)
+        else:  # a target in the box, straight ahead, the hand upright: no border and no link is in danger
+            robot.joint_targets = robot.within_limits(joints)
+            robot.drive()
 
     def _on_leash(self, quaternion: Vector) -> Vector:
         """Return the orientation, or the one as far on the way to it as the leash allows."""

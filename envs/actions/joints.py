@@ -91,7 +91,8 @@ class JointVelocity(JointMode):
         wanted = (self.leashed(robot.joint_targets + action * robot.max_step) - joints) / period
         allowed = self.limits.allowed_velocities(wanted, moved=np.zeros(self.arm_size), notice=2 * period)
         robot.joint_targets = joints + allowed * period
-        robot.drive_velocities(allowed)
+        robot.drive_velocities(allowed, robot.torque_limits)
+        robot.drive_gripper()
 
     def arm_action(self, position: np.ndarray, quaternion: Vector) -> np.ndarray:
         """Return velocities towards what inverse kinematics asks for."""

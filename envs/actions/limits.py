@@ -26,7 +26,7 @@ class Limits:
 
     WATCHED = 0.1
     """Metres above the surface below which a link is watched."""
-    BRAKING = 4.0
+    BRAKING = 3.0
     """Metres per second squared with which the end effector can be stopped in any direction."""
     JOINT_BRAKING = 10.0
     """Radians per second squared with which any joint can be stopped."""

@@ -19,36 +19,40 @@ class JointTorque(JointMode):
 
     Gravity is compensated, as it is by the torque interfaces of the arms themselves (Franka's libfranka: commanded
     torques are without gravity), so that an action of 0 lets the arm float. Torques are sent anew in every substep.
-    Where the next velocity would break a limit, the torque is replaced by the one that gives the nearest velocity that
-    does not: joints and end effector come to rest at their limits as at a soft wall.
+    Where the next velocities would break a limit, motors go for the nearest that do not: with no more than the torque
+    asked for where it pushes that way, with all their strength against it. So joints and end effector come to rest at
+    their limits as at a soft wall.
     """
 
     parts = ("joints", "joint_velocities")
-    SETTLING: ClassVar[float] = 0.08
+    SETTLING: ClassVar[float] = 0.075
     """Seconds in which the expert's controller removes most of an error."""
-    STRIDE: ClassVar[float] = 0.03
+    STRIDE: ClassVar[float] = 0.0275
     """Metres on each axis that it looks ahead, so that the end effector does not rush."""
 
     def move_arm(self, action: np.ndarray) -> None:
         """Choose the torques of a control step."""
-        robot = self.robot
+        robot, most = self.robot, self.robot.torque_limits
         self.limits.look()
-        self._mass, gravity = robot.mass_matrix(), robot.gravity_torques()
-        torques = clipped(action * robot.torque_limits + gravity, -robot.torque_limits, robot.torque_limits)
-        self._torques, self._gain = torques, robot.simulation.time_step * np.linalg.solve(self._mass, torques - gravity)
-        robot.release_arm()
+        self._gravity = clipped(robot.gravity_torques(), -most, most)
+        self._torques = clipped(action * most, -most - self._gravity, most - self._gravity)
+        self._gain = robot.simulation.time_step * np.linalg.solve(robot.mass_matrix(), self._torques)
+        self._rest = most - np.abs(self._gravity)
+        robot.drive_gripper()
 
     def before_substep(self) -> None:
-        """Send the torques; where the next velocities would break a limit, hold the nearest that do not."""
-        positions, velocities = self.robot.measure_joints()
-        wanted = velocities + self._gain
-        moved = positions - self.robot.now.joint_positions
-        allowed = self.limits.allowed_velocities(wanted, moved, notice=self.robot.simulation.control_period)
+        """Send the torques, or velocities to the motors of joints whose next ones would break a limit."""
+        robot, torques = self.robot, self._torques
+        positions, velocities = robot.measure_joints()
+        moved, wanted = positions - robot.now.joint_positions, velocities + self._gain
+        allowed = self.limits.allowed_velocities(wanted, moved, notice=robot.simulation.control_period)
         if np.array_equal(allowed, wanted):
-            self.robot.release_arm()
-            self.robot.push(self._torques)
+            robot.push(self._gravity + torques)
+            robot.drive_velocities(allowed, np.zeros(self.arm_size))
         else:
-            self.robot.drive_velocities(allowed)
+            pushing = (allowed - velocities) * torques > 0
+            robot.push(self._gravity)
+            robot.drive_velocities(allowed, np.where(pushing, np.abs(torques), self._rest))
 
     def arm_action(self, position: np.ndarray, quaternion: Vector) -> np.ndarray:
         """Return the torques of a computed-torque controller towards what inverse kinematics asks for.

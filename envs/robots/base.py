@@ -319,18 +319,20 @@ class Robot:
         x, y, z, w = p.getDifferenceQuaternion(now.ee_quaternion, quaternion)
         turn = 2.0 * weight if w >= 0 else -2.0 * weight
         error = [*map(operator.sub, position, now.ee_point), turn * x, turn * y, turn * z]
-        if weight != 1:
-            jacobian[3:] *= weight
+        if weight != 1:  # in a copy: limits need the Jacobian, too
+            jacobian = np.concatenate([jacobian[:3], weight * jacobian[3:]])
         joints = np.array(self._positions[: len(self.arm)])
         posture = (self.POSTURE_GAIN * self.DAMPING**2) * (self.rest_pose - joints)
-        motion = self._least_squares(jacobian, np.array(error), posture)
-        allowed = self.within_limits(joints + motion) - joints
-        stopped = np.abs(motion - allowed) > 1e-9
-        if stopped.any():  # the other joints do what those at their limits cannot
-            fixed = np.where(stopped, allowed, 0.0)
-            free = self._least_squares(np.where(stopped, 0.0, jacobian), error - jacobian @ fixed, posture)
-            motion = np.where(stopped, fixed, free)
-        return joints + motion
+        error_now = np.array(error)
+        wanted = joints + self._least_squares(jacobian, error_now, posture)
+        allowed = self.within_limits(wanted)
+        stopped = allowed != wanted
+        if not stopped.any():
+            return wanted
+        # The other joints do what those at their limits cannot.
+        fixed = np.where(stopped, allowed - joints, 0.0)
+        free = self._least_squares(np.where(stopped, 0.0, jacobian), error_now - jacobian @ fixed, posture)
+        return joints + np.where(stopped, fixed, free)
 
     def _least_squares(self, jacobian: np.ndarray, error: np.ndarray, posture: np.ndarray) -> np.ndarray:
         transposed = jacobian.T
@@ -361,25 +363,16 @@ class Robot:
             physicsClientId=self.simulation.client,
         )
 
-    def drive_velocities(self, velocities: np.ndarray) -> None:
-        """Send velocities (n_arm,) in radians per second to the arm's motors, and `width_target` to the gripper's."""
+    def drive_velocities(self, velocities: np.ndarray, forces: np.ndarray) -> None:
+        """Let the arm's motors hold velocities (n_arm,) (rad/s) with no more than some torques (n_arm,)."""
         p.setJointMotorControlArray(
             self.body,
             self.arm,
             p.VELOCITY_CONTROL,
             targetVelocities=velocities.tolist(),
-            forces=self._forces[: len(self.arm)],
+            forces=forces.tolist(),
             physicsClientId=self.simulation.client,
         )
-        self._drive_gripper()
-
-    def release_arm(self) -> None:
-        """Switch the arm's motors off, for `push`; send `width_target` to the gripper's."""
-        nothing = [0.0] * len(self.arm)
-        p.setJointMotorControlArray(
-            self.body, self.arm, p.VELOCITY_CONTROL, forces=nothing, physicsClientId=self.simulation.client
-        )
-        self._drive_gripper()
 
     def push(self, torques: np.ndarray) -> None:
         """Apply torques (n_arm,) in newton metres to the arm's joints for the next substep alone."""
@@ -387,7 +380,8 @@ class Robot:
             self.body, self.arm, p.TORQUE_CONTROL, forces=torques.tolist(), physicsClientId=self.simulation.client
         )
 
-    def _drive_gripper(self) -> None:
+    def drive_gripper(self) -> None:
+        """Send `width_target` (metres) to the gripper's motors, if there is one."""
         count = len(self.arm)
         if self.gripper_joints:
             p.setJointMotorControlArray(

@@ -39,6 +39,8 @@ class Bodies(NamedTuple):
     """Bodies that move freely."""
     mechanisms: Sequence[Mechanism] = ()
     """Bodies with a joint that is moved by hand."""
+    fixtures: Sequence[int] = ()
+    """Bodies that no touch moves, but that stand elsewhere in each episode."""
 
 
 class Layout(NamedTuple):
@@ -50,6 +52,8 @@ class Layout(NamedTuple):
     """Where every object is, in the order of `build`."""
     mechanisms: Sequence[tuple[Pose, float]] = ()
     """Where every mechanism is, and how far its joint is moved (metres or radians)."""
+    fixtures: Sequence[Pose] = ()
+    """Where every fixture is."""
     clear: Sequence[Spot] = ()
     """Room beside the objects that distractors and clutter leave free, such as the goal's."""
 
@@ -84,6 +88,9 @@ class Task(ABC):
     goal_scale: ClassVar[float] = 0.25
     """Typical magnitude of the numbers of a goal, which observations are divided by."""
 
+    ghost: ClassVar[str | None] = None
+    """A URDF that pictures show below the marker, turned as the goal is."""
+
     hand: Hand = field(init=False, repr=False)
     """What the robot touches things with; set before `build`."""
     surroundings: Sequence[float] = field(init=False, repr=False)
@@ -117,9 +124,14 @@ class Task(ABC):
         """Return what `terms` needs besides the goals: numbers or vectors by name."""
         return {}
 
-    def marker(self, goal: np.ndarray) -> np.ndarray:
-        """Return where pictures show the goal, (3,) metres."""
-        return goal[:3]
+    def marker(self, goal: np.ndarray) -> Pose:
+        """Return where pictures show the goal; how it is turned counts for tasks with a `ghost`."""
+        return Pose(goal[:3])
+
+    @property
+    def marker_radius(self) -> float:
+        """Radius in metres of the ball that marks the goal in pictures."""
+        return self.success_distance
 
     @property
     def start_width(self) -> float:

@@ -104,3 +104,13 @@ class BlockTask(Task):
         if abs(gap[2]) > 0.01:
             return Waypoint(point, self.hand.max_width)
         return Waypoint(point, 0.0)
+
+    @staticmethod
+    def over(to_goal: np.ndarray, height: float) -> np.ndarray:
+        """Return a short way (3,) towards `height` above the goal, sideways only as fast as it is high enough by then.
+
+        Ways are at most 5 cm long: on longer ones joints that are moved by themselves tilt what is carried.
+        """
+        way = to_goal + np.array([0.0, 0.0, height])
+        way[:2] *= np.clip(1.5 - 2 * way[2] / height, 0, 1)
+        return way * min(1.0, 0.05 / max(float(np.linalg.norm(way)), 1e-9))

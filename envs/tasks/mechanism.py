@@ -155,9 +155,9 @@ class MechanismTask(Task):
         risen = min(max((ee[2] - above) / self.CLEAR + 1, 0.0), 1.0)
         return np.array([*(ee + risen * (start - ee))[:2], above])
 
-    def marker(self, goal: np.ndarray) -> np.ndarray:
-        """Return where pictures show the goal, (3,) metres."""
-        return goal + self.aside
+    def marker(self, goal: np.ndarray) -> Pose:
+        """Return where pictures show the goal."""
+        return Pose(goal + self.aside)
 
     @classmethod
     def check(cls, kwargs: Mapping[str, Any], weights: Mapping[str, float]) -> None:

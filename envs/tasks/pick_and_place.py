@@ -68,5 +68,8 @@ class PickAndPlace(BlockTask):
         """Go above the block, come down, close, and carry it to the goal."""
         block = now.objects[0].position
         if self.holds(now):
-            return Waypoint(now.robot.ee_position + (now.goal - block), 0.0)
+            way = now.goal - block
+            if float(np.hypot(way[0], way[1])) > 0.03:
+                way[2] = max(way[2], 0.0)  # down at the end only: there may be an edge on the way
+            return Waypoint(now.robot.ee_position + way, 0.0)
         return self.to_grasp(now, block)

@@ -76,7 +76,9 @@ class Push(BlockTask):
         beside = float(np.linalg.norm(offset + behind * direction))
         contact = self.block.radius + self.hand.radius
         height = min(self.block.low, self.block.radius)  # higher up, what is tall would topple
-        if behind > contact / 2 and beside < 0.015 and ee[2] < height + 0.025:
+        # A block that is being pushed may get a little out of line before it has to be approached anew.
+        lane = 0.015 if behind > contact + 0.01 else 0.022
+        if behind > contact / 2 and beside < lane and ee[2] < height + 0.025:
             # In the lane: aim where the fingers stand when the block has moved on by a part of what is left.
             ahead = min(0.6 * left, 0.025) - min(contact, behind)
             return Waypoint(np.array([*(block + ahead * direction), height]), 0.0)

@@ -9,7 +9,7 @@ import numpy as np
 
 from armature.envs import objects
 from armature.envs.bodies import Pose
-from armature.envs.rewards import Facts, closing_in, from_above, tracking
+from armature.envs.rewards import Facts, closing_in, tracking, way_from_above
 from armature.envs.tasks.base import Layout, Waypoint, parameter
 from armature.envs.tasks.block import BlockTask
 from armature.scene import ObjectConfig
@@ -94,7 +94,7 @@ class Stack(BlockTask):
         """Return reaching, grasping, and tracking of a way that leads over the lower block."""
         upper = achieved[:, :3]
         kept = np.maximum(achieved[:, 6], self._placed(achieved, desired))
-        way = self.distance(upper, from_above(upper, desired[:, :3], self._step))
+        way = way_from_above(upper, desired[:, :3], self._step)
         return {
             "reach": tracking(self.distance(facts["ee_position"], upper), 0.2),
             "grasp": kept,
@@ -111,9 +111,6 @@ class Stack(BlockTask):
             return Waypoint(above, self.hand.max_width) if placed else self.to_grasp(now, upper)
         if placed and abs(to_goal[2]) < 0.004:
             return Waypoint(ee, self.hand.max_width)
-        beside = float(np.linalg.norm(to_goal[:2]))
-        if beside > 0.005:
-            to_goal[2] += self._step
-            if beside < 2.5 * self._step:  # only as fast as it is high enough to pass over the lower block
-                to_goal[:2] *= np.clip(1.5 - 2 * to_goal[2] / self._step, 0, 1)
+        if float(np.linalg.norm(to_goal[:2])) > 0.005:
+            to_goal = self.over(to_goal, self._step)
         return Waypoint(ee + to_goal, 0.0)

@@ -12,11 +12,12 @@ SHELF = Workspace(
         Body(kind="box", size=[0.25, 0.8, 0.02], position=[0.325, 0, BOARD - 0.01], color=WOOD),
         *(Body(kind="box", size=[0.25, 0.02, 0.6], position=[0.325, y, -0.1], color=DARK) for y in (-0.41, 0.41)),
         Body(kind="box", size=[0.02, 0.84, 0.65], position=[0.46, 0, -0.075], color=DARK),
-        Body(kind="box", size=[0.3, 0.3, 0.37], position=[-0.6, 0, -0.215], color=DARK),
+        Body(kind="box", size=[0.3, 0.3, 0.37], position=[-0.5, 0, -0.215], color=DARK),
         Body(kind="box", size=[6, 6, 0.2], position=[-0.25, 0, -0.5], color=[0.62, 0.66, 0.70]),
     ],
     low=[-0.3, -0.35, 0.01],
-    high=[0.36, 0.35, 0.5],
+    high=[0.34, 0.35, 0.5],
+    robot_offset=[0.08, 0, 0],  # so that it reaches the upper board
     area=[-0.2, 0.15, -0.25, 0.25],
     camera=ViewConfig(target=[-0.1, 0, 0.15], distance=1.5, yaw=0.35, pitch=-0.6),
 )
