@@ -34,7 +34,7 @@ ASSETS = Path(__file__).parents[1] / "assets"
 class MechanismTask(Task):
     """Base of the tasks that bring the handle of one mechanism to a goal."""
 
-    area: float = parameter(0.16, "Metres; edge of the square on the table in which the mechanism is drawn.")
+    area: float = parameter(0.1, "Metres; edge of the square on the table in which the mechanism is drawn.")
 
     model: ClassVar[str]
     """File name of the URDF in `ASSETS`."""
@@ -55,7 +55,7 @@ class MechanismTask(Task):
     """Metres around the handle, at the start and at the goal, that a hand needs."""
     GAP: ClassVar[float] = 0.015
     """Metres between handle and hand where the expert comes down behind it."""
-    STEP: ClassVar[float] = 0.02
+    STEP: ClassVar[float] = 0.0275
     """Metres the expert moves the handle in a control step at most."""
     LANE: ClassVar[float] = 0.02
     """Metres beside the way of the handle in which the expert pushes."""

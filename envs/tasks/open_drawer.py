@@ -36,18 +36,16 @@ class OpenDrawer(MechanismTask):
     """
 
     success_distance: float = parameter(0.02, "Metres between handle and goal that count as success.")
-    area: float = parameter(0.12, "Metres; edge of the square on the table in which the closed handle is drawn.")
+    area: float = parameter(0.08, "Metres; edge of the square on the table in which the closed handle is drawn.")
     turned: float = parameter(0.4, "Radians; the cabinet is turned by up to this angle from facing the robot.")
-    opening: float = parameter(0.14, "Metres; the widest goal, at most 0.15.")
+    opening: float = parameter(0.12, "Metres; the widest goal, at most 0.15.")
 
     model = "drawer.urdf"
-    resistance = 5.0
+    resistance = 2.0
     largest = {"opening": 0.15}
     thickness = 0.0075
     way = 0.06
 
-    MIDDLE: ClassVar[tuple[float, float, float]] = (-0.03, 0.0, 0.0)
-    """Middle of the square that closed handles are drawn in, in metres: the cabinet has to fit on the table."""
     HEIGHT: ClassVar[float] = 0.055
     """Height of the handle in metres."""
 
@@ -58,6 +56,5 @@ class OpenDrawer(MechanismTask):
 
     def draw(self, rng: np.random.Generator) -> Layout:
         """Draw place, yaw and how far to open."""
-        place = self.draw_place(rng) + self.MIDDLE
-        yaw = np.pi + rng.uniform(-self.turned, self.turned)
+        place, yaw = self.draw_place(rng), np.pi + rng.uniform(-self.turned, self.turned)
         return self.layout(place, yaw, 0.0, rng.uniform(self.opening / 2, self.opening))

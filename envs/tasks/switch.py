@@ -41,7 +41,7 @@ class Switch(MechanismTask):
     lean: float = parameter(0.5, "Radians; how far the lever leans at the start and, at most, at the goal; up to 0.5.")
 
     model = "lever.urdf"
-    resistance = 0.3
+    resistance = 0.15
     largest = {"lean": 0.5}
     thickness = 0.015
     way = 0.06

@@ -43,7 +43,7 @@ class Turn(MechanismTask):
     angle: float = parameter(1.6, "Radians; the largest turn, at most 2.5.")
 
     model = "knob.urdf"
-    resistance = 0.25
+    resistance = 0.15
     largest = {"angle": 2.5}
     thickness = 0.01
     way = 0.07
