@@ -13,7 +13,7 @@ from armature.envs.tasks.mechanism import MechanismTask
 
 @dataclass
 class Press(MechanismTask):
-    """Push a button down to a depth and hold it there: a spring of 5 N pushes it back.
+    """Push a button down to a depth and hold it there: a spring of 2 N pushes it back.
 
     ## Goal
     A button stands upright in a square of `area` metres; the goal is where the middle of its top is when it is pressed
@@ -39,7 +39,7 @@ class Press(MechanismTask):
     depth: float = parameter(0.04, "Metres; the deepest goal, at most 0.04.")
 
     model = "button.urdf"
-    resistance = 5.0
+    resistance = 2.0
     returns_to = 0.0
     largest = {"depth": 0.04}
     thickness = 0.0
