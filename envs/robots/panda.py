@@ -1,6 +1,6 @@
 """Franka Emika Panda with its two-finger hand; seven joints. URDF from PyBullet's data (Apache-2.0).
 
-Torque and velocity limits are those of the manufacturer's data sheet.
+Torque and velocity limits are those of the manufacturer's data sheet, the force of the fingers is the URDF's.
 """
 
 from armature.envs.robots.description import Gripper, RobotDescription
@@ -19,7 +19,7 @@ PANDA = RobotDescription(
         closed=(0.0, 0.0),
         fingers=("panda_leftfinger", "panda_rightfinger"),
         max_width=0.08,
-        force=40.0,
+        force=20.0,
         friction=1.5,
         gears=(("panda_finger_joint1", "panda_finger_joint2"),),
     ),

@@ -33,7 +33,7 @@ XARM6 = RobotDescription(
         closed=(0.845,) * 6,
         fingers=("left_finger", "right_finger"),
         max_width=0.072,
-        force=1.4,
+        force=0.8,
         friction=1.5,
         gears=(
             (JOINTS[0], JOINTS[1]),
