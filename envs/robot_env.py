@@ -313,7 +313,7 @@ class RobotEnv(gymnasium.Env[ObsType, np.ndarray]):
 
     def _eyes(self, wanted: ObservationConfig, marker: Marker) -> list[Eye]:
         """Make the cameras of the observation; a goal dict, which hindsight rewrites, must not show the goal."""
-        scene = Scene(self.simulation, self.robot, self._things, marker)
+        scene = Scene(self.simulation, self.robot, self._things, marker, self.task.marker)
         return [Eye(camera, scene, marked=wanted.form == "flat") for camera in wanted.cameras]
 
     def _things(self) -> list[int]:

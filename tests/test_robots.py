@@ -238,7 +238,7 @@ def described(folder, text=URDF, **fields):
 
 def test_a_robot_of_ones_own_is_named_by_the_path_of_its_file(tmp_path, monkeypatch):
     described(tmp_path)
-    (tmp_path / "run.json").write_text('{"robot": "two.json", "num_envs": 2, "vec_env": "subproc"}')
+    (tmp_path / "run.json").write_text('{"robot": "two.json", "num_envs": 2, "num_workers": 2}')
     config = Config.load(tmp_path / "run.json")
     assert config.robot == str(tmp_path / "two.json")
     load_extensions(config)

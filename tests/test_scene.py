@@ -310,6 +310,11 @@ def test_further_objects_are_observed_and_keep_clear_of_each_other():
         ("push", {"task_objects": [{"kind": "r2d2.urdf"}]}, "has joints that move"),
         ("push", {"task_objects": [{"kind": "random_urdfs/1000"}]}, "random_urdfs/000 to random_urdfs/999"),
         ("reach", {"task_objects": [{}]}, "task_objects has 1 entries, but this task handles no objects"),
+        (
+            "push",
+            {"task_objects": [{}, {"goal_area": [0, 1, 0, 1]}]},
+            "task_objects.1.goal_area: only the first object",
+        ),
         ("push", {"distractors": [{"ends": [[0, 0, 0], [1, 0, 0]]}]}, "ends with a speed above 0"),
         ("push", {"distractors": [{"speed": -1}]}, "distractors.0.speed is -1"),
         ("push", {"clutter": {"count": [3, 1], "objects": [{}]}}, "clutter.count is [3, 1]; allowed: [least, most]"),

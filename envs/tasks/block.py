@@ -42,6 +42,15 @@ class BlockTask(Task):
     own_objects = (ObjectConfig(kind="box", size=[0.04], mass=0.2, color=[0.92, 0.35, 0.22]),)
     further_objects = True
 
+    @classmethod
+    def chosen_objects(cls, given: Sequence[ObjectConfig]) -> list[ObjectConfig]:
+        """Return the objects; raise `ConfigError` for a goal of any but the first."""
+        chosen = super().chosen_objects(given)
+        for index, config in enumerate(chosen[1:], start=1):
+            if config.goal_area:
+                raise ConfigError(f"task_objects.{index}.goal_area: only the first object has a goal. Leave it out.")
+        return chosen
+
     def build(self, simulation: Simulation) -> Bodies:
         """Add the objects."""
         self.rooms = [objects.extent(config) for config in self.objects]
