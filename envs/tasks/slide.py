@@ -26,7 +26,7 @@ class Slide(Task):
     The board lies on the table and reaches far beyond it. The puck is slowed down by friction alone.
 
     ## Goal
-    The puck is drawn from a square of 15 cm in front of the robot, the goal from one of 20 cm beyond its workspace;
+    The puck is drawn from 10 cm by 15 cm in front of the robot, the goal from 20 cm by 20 cm beyond its workspace;
     `task_objects` can say otherwise.
 
     ## Success
@@ -53,7 +53,7 @@ class Slide(Task):
     """Length, width and height of the board in metres."""
     BOARD_START: ClassVar[float] = -0.35
     """Where the board begins on the side of the robot, in metres."""
-    STROKE_TIME: ClassVar[float] = 0.06
+    STROKE_TIME: ClassVar[float] = 0.062
     """Metres that a stroke's target lies ahead for each metre per second that the puck shall have (measured)."""
 
     LAST_STROKE: ClassVar[float] = 0.2
@@ -77,7 +77,7 @@ class Slide(Task):
             size=[0.06, 0.03],
             mass=0.2,
             color=[0.92, 0.35, 0.22],
-            area=[-0.125, 0.025, -0.075, 0.075],
+            area=[-0.05, 0.05, -0.075, 0.075],
             goal_area=[0.28, 0.48, -0.1, 0.1],
         ),
     )
@@ -152,10 +152,11 @@ class Slide(Task):
         gap = touch - ee[:2]
         beside = abs(gap[0] * away[1] - gap[1] * away[0])
         if beside < 0.012 and gap @ away < 0.06 and ee[2] < height + 0.02:
-            if gap @ direction < 0.005:
-                gap = gap + self.STROKE_TIME * speed * direction * ((1.0, self.NOOK_AIM) if width else 1.0)
+            if gap @ direction < (0.003 if moving < 0.05 else 0.02):
+                aim = direction * ((1.0, self.NOOK_AIM) if width else 1.0)
+                gap = gap * (moving < 0.05) + self.STROKE_TIME * speed * aim
             return Waypoint(np.array([*(ee[:2] + gap), height]), width)
         start = touch + 0.03 * away
-        if float(np.linalg.norm(ee[:2] - start)) < 0.01:
+        if float(np.linalg.norm(ee[:2] - start)) < 0.015:
             return Waypoint(np.array([*start, height]), width)
         return Waypoint(np.array([*start, height + 0.06]), width)
