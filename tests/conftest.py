@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import io
+import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,6 +30,20 @@ TOY = str(Path(__file__).with_name("toy_envs.py"))
 
 # A second thread makes networks of this size only slower.
 torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True)
+def no_world_left_open() -> Iterator[None]:
+    """Disconnect the physics clients that a test leaves open: each keeps 40 MB."""
+    before = _clients()
+    yield
+    for client in _clients() - before:
+        sys.modules["pybullet"].disconnect(client)
+
+
+def _clients() -> set[int]:
+    engine = sys.modules.get("pybullet")
+    return {client for client in range(256) if engine.isConnected(client)} if engine else set()
 
 
 def small_kwargs(algo: str) -> dict[str, dict[str, Any]]:
