@@ -278,7 +278,7 @@ def test_open_and_close_go_by_the_sign_and_width_by_the_size(gripper_action, wid
     env.reset(seed=0)
     for number, width in zip([-0.1, 0.0, 0.1], widths, strict=True):
         env.step(np.array([0, 0, 0, number]))
-        assert env.robot.width_target == pytest.approx(width)
+        assert env.robot.width_target == pytest.approx(width, abs=0.002)  # a closing gripper is on a leash
     for _ in range(3):
         env.step(np.zeros(4))
     assert env.now.robot.gripper_width == pytest.approx(0.08, abs=0.002)
