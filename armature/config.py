@@ -171,8 +171,7 @@ class Config(Strict):
     num_envs: int = key(16, "environment", ge=1, le=1024)
     """Environments that run side by side."""
     num_workers: int | None = key(None, "environment", ge=0, le=256)
-    """Processes that share the environments; 0 runs them in this one, null takes one a core for long runs. The
-    results are the same."""
+    """Processes that share the environments, with equal results; 0 is this one alone, null one a core for long runs."""
 
     algo: Text = key("sac", "algorithm")
     """Name of the algorithm, which `--list-algos` shows, or an address "file.py:Class" of your own."""

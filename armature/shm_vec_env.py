@@ -105,12 +105,19 @@ class ShmVecEnv(VecEnv):
     def step_wait(self) -> VecEnvStepReturn:
         """Return what came of the step, as SB3's vectorised environments do."""
         more: dict[int, dict[str, Any]] = {}
+        last: _NoAnswer | None = None
         for worker in self._workers:
             try:
                 more |= worker.answer() or {}
             except _NoAnswer as failure:
                 self._replace(worker, failure)
+                last = failure
         self._waiting = False
+        if last and self.restarts > RESTARTS:  # only now, when every worker can be asked for what a checkpoint holds
+            raise WorkerError(
+                f"workers have failed {self.restarts} times, the last one so: {last} When that is mended, "
+                "train.py --resume RUN goes on."
+            )
         arrays = self._arrays
         self._episodes += arrays.dones
         infos = self._infos(more)
@@ -134,11 +141,6 @@ class ShmVecEnv(VecEnv):
     def _replace(self, worker: _Remote, failure: _NoAnswer) -> None:
         """Cut the episodes of a worker that failed and put a new one in its place, which starts the next ones."""
         self.restarts += 1
-        if self.restarts > RESTARTS:
-            raise WorkerError(
-                f"workers have failed {self.restarts} times, the last one so: {failure} When that is mended, "
-                "train.py --resume RUN goes on."
-            )
         log.warning("%s Its episodes are cut, and a new worker takes its place.", failure)
         arrays, share = self._arrays, worker.indices
         for index in share:

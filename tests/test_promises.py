@@ -201,7 +201,7 @@ def test_e2_d25_killed_at_twenty_moments_a_run_goes_on(tmp_path):
         *QUICK,
         *("--algo=sac", "--normalize=true", "--checkpoint_freq=40", "--eval_freq=80", "--steps=1000000"),
         *("--algo_kwargs.buffer_size=500", "--algo_kwargs.learning_starts=20", "--algo_kwargs.batch_size=16"),
-        *("--policy_kwargs.net_arch=[16]", f"--logdir={tmp_path}", "--run_name=mine"),
+        *("--policy_kwargs.net_arch=[16]", f"--logdir={tmp_path}", "--run_name=mine", "--num_workers=0"),
     ]
     reached = [0]
     for _ in range(20):
