@@ -102,11 +102,11 @@ def _check_environment(config: Config) -> None:
     if hasattr(task, "check"):
         task.check(config.task_kwargs, config.reward_weights)
     if task is not None:
-        robot = _fixed(config, "robot") or config.robot
+        robot, task_name = _fixed(config, "robot") or config.robot, _fixed(config, "task") or config.task_type
         description = robots.find(robot)
-        description.check(robot, _fixed(config, "task") or config.task_type)
+        description.check(robot, task_name)
         resolve(robot_actions[config.robot_action]).check(
-            task=_fixed(config, "task") or config.task_type,
+            task=task_name,
             robot=robot,
             has_gripper=description.gripper is not None,
             robot_action=config.robot_action,
@@ -116,10 +116,20 @@ def _check_environment(config: Config) -> None:
         _check_observation(installed_row(config.algo, config.train_framework), config, task)
 
 
+def wants_hindsight(config: Config) -> bool:
+    """Whether the config replays with hindsight, which needs goal observations."""
+    row = implemented_combos[config.algo][config.train_framework]
+    return "her" in (config.replay_buffer, row.replay_buffer)
+
+
+def observation_form(config: Config) -> str:
+    """Return the form of robot observations: `flat` or `goal`, chosen by the replay if the config leaves it open."""
+    form = config.observation.form
+    return form if form != "auto" else "goal" if wants_hindsight(config) else "flat"
+
+
 def _check_observation(row: Combo, config: Config, task: Any) -> None:
-    hindsight = "her" in (config.replay_buffer, row.replay_buffer)
-    form = config.observation.form if config.observation.form != "auto" else "goal" if hindsight else "flat"
-    wanted = config.observation.model_copy(update={"form": form})
+    wanted = config.observation.model_copy(update={"form": observation_form(config)})
     own = (*task.parts, *resolve(robot_actions[config.robot_action]).parts)
     parts = resolve(_OBSERVATION_CHECK)(wanted, own, config.distractors)
     pictures = [name for camera in wanted.cameras for name in camera.pictures]

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 from armature import __version__, schema
 from armature.argument_checks import check_arguments, policy_classes
 from armature.arguments import loop_class
-from armature.checks import installed_row, missing_module, task_class
+from armature.checks import installed_row, missing_module, task_class, wants_hindsight
 from armature.combos import Combo, implemented_combos
 from armature.config import Config, leaves
 from armature.discovery import installed_points
@@ -144,7 +144,7 @@ def describe_network(config: Config) -> str:
 
     from armature.drawing import draw_network
     from armature.models import build_for_replay
-    from armature.vec import SpacesOnly, wants_hindsight
+    from armature.vec import SpacesOnly
 
     row = installed_row(config.algo, config.train_framework)
     if not is_sb3(resolve(row.algo_class)):

@@ -28,7 +28,7 @@ from armature.adapters import AlgorithmAdapter
 from armature.agent_model import AgentModel
 from armature.arguments import build_kwargs, build_parameters, build_policy_kwargs, loop_class
 from armature.checkpoints import MANIFEST, newest, read_json, settled, verify, write_folder, write_json
-from armature.checks import refuse_foreign_imports
+from armature.checks import refuse_foreign_imports, wants_hindsight
 from armature.combos import implemented_combos
 from armature.config import NAMESPACE, Config, DemonstrationsConfig
 from armature.demonstrations import demonstration_arguments
@@ -52,7 +52,7 @@ from armature.state import (
     space_from_json,
     space_to_json,
 )
-from armature.vec import SpacesOnly, episode_counters, episode_length, normalized, set_episode_counters, wants_hindsight
+from armature.vec import SpacesOnly, episode_counters, episode_length, normalized, set_episode_counters
 from armature.weights import jax_arrays, load_weights, read_any_arrays, refuse_diverged
 
 log = logging.getLogger(__name__)

@@ -58,13 +58,13 @@ class ShmVecEnv(VecEnv):
     def __init__(self, makers: Sequence[Maker], num_workers: int | None = None) -> None:
         shares = np.array_split(np.arange(len(makers)), min(num_workers or cores(), len(makers)))
         self._workers = [_Remote([makers[index] for index in share], share.tolist()) for share in shares]
-        self._waiting = self._closed = False
+        self._closed = False
         self.restarts = 0
         """Workers that were replaced."""
         try:
             told = [worker.hello() for worker in self._workers]
         except _NoAnswer as failure:
-            self._workers = []
+            self._end_workers()
             raise WorkerError(f"an environment could not be made: {failure}") from None
         observation_space, action_space, self._render_mode = told[0]
         self._arrays = SharedArrays(len(makers), observation_space, action_space, None)
@@ -100,7 +100,6 @@ class ShmVecEnv(VecEnv):
         self._arrays.actions[:] = actions
         for worker in self._workers:
             worker.step()
-        self._waiting = True
 
     def step_wait(self) -> VecEnvStepReturn:
         """Return what came of the step, as SB3's vectorised environments do."""
@@ -112,7 +111,6 @@ class ShmVecEnv(VecEnv):
             except _NoAnswer as failure:
                 self._replace(worker, failure)
                 last = failure
-        self._waiting = False
         if last and self.restarts > RESTARTS:  # only now, when every worker can be asked for what a checkpoint holds
             raise WorkerError(
                 f"workers have failed {self.restarts} times, the last one so: {last} When that is mended, "
@@ -208,11 +206,14 @@ class ShmVecEnv(VecEnv):
         if self._closed:
             return
         self._closed = True
+        self._end_workers()
+        self._arrays.close()
+
+    def _end_workers(self) -> None:
         for worker in self._workers:
             worker.dismiss()
         for worker in self._workers:
             worker.end(CLOSE_S)
-        self._arrays.close()
 
 
 class _NoAnswer(Exception):  # noqa: N818 - no error of the program's
@@ -229,7 +230,6 @@ class _Remote:
 
     def __init__(self, makers: Sequence[Maker], indices: Sequence[int]) -> None:
         self.makers, self.indices = makers, list(indices)
-        self.total = 0
         self.start()
 
     def start(self) -> None:

@@ -13,6 +13,7 @@ from stable_baselines3.common.preprocessing import is_image_space
 from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, VecEnvWrapper, VecNormalize
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvIndices, VecEnvObs, VecEnvStepReturn
 
+from armature.checks import observation_form
 from armature.combos import Combo, implemented_combos
 from armature.config import NAMESPACE, Config
 from armature.discrete import DiscreteActions
@@ -117,11 +118,6 @@ def make_env(config: Config, stream: Stream, index: int, render_mode: str | None
     return EpisodeSeeds(_with_actions(env, config), config.seed, stream, index)
 
 
-def wants_hindsight(config: Config) -> bool:
-    """Whether the config replays with hindsight, which needs goal observations."""
-    return "her" in (config.replay_buffer, _combo(config).replay_buffer)
-
-
 def _combo(config: Config) -> Combo:
     return implemented_combos[config.algo][config.train_framework]
 
@@ -138,9 +134,6 @@ def _make(config: Config, render_mode: str | None) -> gymnasium.Env[Any, Any]:
 
 def _robot_arguments(config: Config) -> dict[str, Any]:
     """Return the arguments of `RobotEnv` that a config holds."""
-    form = config.observation.form
-    if form == "auto":
-        form = "goal" if wants_hindsight(config) else "flat"
     return {
         "robot": config.robot,
         "robot_action": config.robot_action,
@@ -149,7 +142,7 @@ def _robot_arguments(config: Config) -> dict[str, Any]:
         "task": config.task_type,
         "task_kwargs": config.task_kwargs,
         **config.model_dump(include={"task_objects", "distractors", "clutter"}),
-        "observation": form,
+        "observation": observation_form(config),
         "observation_parts": config.observation.parts,
         "observation_noise": config.observation.noise,
         "observation_latency": config.observation.latency,

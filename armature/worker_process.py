@@ -107,7 +107,7 @@ def main(first: int, makers: Sequence[Maker], wake: socket, pipe: Connection) ->
         _serve(Worker(first, envs, arrays), wake, pipe)
     except (BrokenPipeError, ConnectionResetError, EOFError):  # the trainer is gone
         pass
-    except BaseException:
+    except BaseException:  # whatever it was, the trainer shall hear of it
         pipe.send(traceback.format_exc())
         wake.sendall(FAILED)
         raise SystemExit(1) from None

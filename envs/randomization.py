@@ -204,7 +204,7 @@ class ObjectColor(Quantity):
     def apply(self, values: np.ndarray) -> None:
         """Paint the objects."""
         for body, color in zip(self.env.bodies.objects, values.tolist(), strict=True):
-            self.env.simulation.paint(body, color)
+            self.env.simulation.paint(body, (*color, 1.0))
 
 
 # ------------------------------------------------------------------------------------------------ robot and world
@@ -217,7 +217,7 @@ class RobotColor(Quantity):
 
     def apply(self, values: np.ndarray) -> None:
         """Paint the robot."""
-        self.env.simulation.paint(self.env.robot.body, values[0].tolist())
+        self.env.simulation.paint(self.env.robot.body, (*values[0].tolist(), 1.0))
 
 
 class WorkspaceColor(Quantity):
@@ -227,7 +227,7 @@ class WorkspaceColor(Quantity):
 
     def apply(self, values: np.ndarray) -> None:
         """Paint the first body of the workspace."""
-        self.env.simulation.paint(0, values[0].tolist())
+        self.env.simulation.paint(0, (*values[0].tolist(), 1.0))
 
 
 class MotorStrength(Quantity):

@@ -70,6 +70,8 @@ class Simulation:
         """Bodies that are moved out of the way while a reset empties the contact cache."""
         self._fixed: set[int] = set()
         """Bodies whose base no force moves."""
+        self._ghosts: set[tuple[int, int]] = set()
+        """Bodies and links that are seen and never touched."""
         p.setAdditionalSearchPath(pybullet_data.getDataPath(), physicsClientId=self.client)
         self.set_gravity(9.81)
         p.setPhysicsEngineParameter(
@@ -135,10 +137,9 @@ class Simulation:
         except p.error:
             raise ConfigError(f"PyBullet cannot load {path}: is a mesh missing that it names?") from None
         if mass is not None:
-            p.changeDynamics(body, -1, mass=mass, physicsClientId=self.client)
-        if color is not None and self.visuals:
-            for link in self._links(body):
-                p.changeVisualShape(body, link, rgbaColor=color, physicsClientId=self.client)
+            self.set_dynamics(body, mass=mass)
+        if color is not None:
+            self.paint(body, color)
         return body
 
     def add_shape(
@@ -169,22 +170,13 @@ class Simulation:
     def set_friction(self, body: int, lateral: float, rolling: float, spinning: float) -> None:
         """Set the friction of all of a body: a coefficient, and two lengths in metres."""
         for link in self._links(body):
-            p.changeDynamics(
-                body,
-                link,
-                lateralFriction=lateral,
-                rollingFriction=rolling,
-                spinningFriction=spinning,
-                physicsClientId=self.client,
-            )
+            self.set_dynamics(body, link, lateralFriction=lateral, rollingFriction=rolling, spinningFriction=spinning)
 
     def make_episodic(self, body: int) -> None:
         """Prepare a body that is placed anew in every episode."""
         for link in self._links(body):
             # A sleeping body's state is not restored, and waking depends on history.
-            p.changeDynamics(
-                body, link, activationState=p.ACTIVATION_STATE_DISABLE_SLEEPING, physicsClientId=self.client
-            )
+            self.set_dynamics(body, link, activationState=p.ACTIVATION_STATE_DISABLE_SLEEPING)
         self._loose.append(body)
 
     def bounds(self, body: int) -> tuple[np.ndarray, np.ndarray]:
@@ -199,8 +191,13 @@ class Simulation:
         """Load a URDF that is seen but never touched; return its id."""
         body = self.load_urdf(path, PARKED.position, scale=scale)
         for link in self._links(body):
-            p.setCollisionFilterGroupMask(body, link, 0, 0, physicsClientId=self.client)
+            self.make_ghost(body, link)
         return body
+
+    def make_ghost(self, body: int, link: int) -> None:
+        """Let a link touch nothing from now on."""
+        self._ghosts.add((body, link))
+        p.setCollisionFilterGroupMask(body, link, 0, 0, physicsClientId=self.client)
 
     def add_mechanism(
         self, path: str, joint: str, handle: str, resistance: float, returns_to: float | None = None
@@ -240,9 +237,8 @@ class Simulation:
             restitution=bounce,
             rollingFriction=rolling,
             spinningFriction=spinning,
-            activationState=p.ACTIVATION_STATE_DISABLE_SLEEPING,
         )
-        self._loose.append(copy)
+        self.make_episodic(copy)
         return copy
 
     def add_marker(self, radius: float, color: Vector) -> int:
@@ -274,10 +270,10 @@ class Simulation:
         p.setGravity(0, 0, -downward, physicsClientId=self.client)
 
     def paint(self, body: int, color: Vector) -> None:
-        """Give all of a body one colour: red, green, blue in [0, 1]; without visuals there is nothing to paint."""
+        """Give all of a body one colour: red, green, blue, alpha in [0, 1]. Without visuals there is nothing to do."""
         if self.visuals:
-            for link in range(-1, p.getNumJoints(body, physicsClientId=self.client)):
-                p.changeVisualShape(body, link, rgbaColor=(*color, 1), physicsClientId=self.client)
+            for link in self._links(body):
+                p.changeVisualShape(body, link, rgbaColor=color, physicsClientId=self.client)
 
     def place_mechanism(self, mechanism: Mechanism, pose: Pose, opening: float) -> None:
         """Put a mechanism somewhere, its joint at `opening` (metres or radians), at rest."""
@@ -338,6 +334,8 @@ class Simulation:
     def _forget_pairs(self, body: int) -> None:
         """Set the collision filters of a body to what they are: its entries in the broad phase are made anew."""
         for link in self._links(body):
+            if (body, link) in self._ghosts:
+                continue
             still = link == -1 and body in self._fixed
             group, mask = (STATIC, ~STATIC) if still else (MOVING, -1)
             p.setCollisionFilterGroupMask(body, link, group, mask, physicsClientId=self.client)

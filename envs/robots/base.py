@@ -194,7 +194,7 @@ class Robot:
                 physicsClientId=client,
             )
         for name in self.description.ghosts:
-            p.setCollisionFilterGroupMask(self.body, links[name], 0, 0, physicsClientId=client)
+            self.simulation.make_ghost(self.body, links[name])
         for joint in self.gripper_joints:
             inertia = p.getDynamicsInfo(self.body, joint, physicsClientId=client)[2]
             inertia = [max(value, self.REFLECTED_INERTIA) for value in inertia]
