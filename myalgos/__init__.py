@@ -20,4 +20,15 @@ register(
         package="armature",
     ),
 )
+register(
+    "fast_sac",
+    "pytorch",
+    Combo(
+        "armature.myalgos.fast_sac:FastSAC",
+        kwargs={**_LEARNING, "gradient_steps": 4, "ent_coef": "auto_0.02", "policy_kwargs": {"net_arch": [128, 128]}},
+        actions="box",
+        hindsight=True,
+        package="armature",
+    ),
+)
 register("random", "pytorch", Combo("armature.myalgos.random_agent:RandomAgent", package="armature"))

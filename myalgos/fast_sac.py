@@ -42,17 +42,19 @@ class PlainCritic(EnsembleCritic):
     layer_norm = False
 
     def forward(
-        self, observation: PyTorchObs, action: torch.Tensor, members: torch.Tensor | slice = slice(None)
+        self, observation: PyTorchObs, action: torch.Tensor
     ) -> torch.Tensor:
-        """Return the values of some members, or of all, with shape (members, batch, 1)."""
+        """Return the values of all members with shape (members, batch, 1)."""
         if self.layer_norm:
-            return super().forward(observation, action, members)
+            return super().forward(observation, action)
         features = self.extract_features(observation, self.features_extractor)
-        first, *others = self.layers
-        values = first(torch.cat([features, action], dim=1), members)
-        for layer in others:
-            values = layer(self.activation(values), members)
-        return values
+        *hidden, last = [(layer.weight, layer.bias) for layer in self.layers]
+        values = torch.cat([features, action], dim=1).expand(len(last[0]), -1, -1)
+        for weight, bias in hidden:
+            values = self.activation(torch.baddbmm(bias, values, weight))
+        weight, bias = last
+        # A product and a sum: matrix products with a single column are slow.
+        return (values * weight.mT).sum(dim=-1, keepdim=True) + bias
 
 
 class FastSACPolicy(REDQPolicy):
