@@ -18,6 +18,7 @@ has what each of these gains.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -36,14 +37,12 @@ from armature.myalgos.myalgo import EnsembleCritic, REDQPolicy
 # ---------------------------------------------------------------------------------------------- networks
 
 
-class PlainCritic(EnsembleCritic):
+class BatchedCritic(EnsembleCritic):
     """N action-value functions of the same shape, computed at once; layer normalisation only on request."""
 
     layer_norm = False
 
-    def forward(
-        self, observation: PyTorchObs, action: torch.Tensor
-    ) -> torch.Tensor:
+    def forward(self, observation: PyTorchObs, action: torch.Tensor) -> torch.Tensor:
         """Return the values of all members with shape (members, batch, 1)."""
         if self.layer_norm:
             return super().forward(observation, action)
@@ -85,7 +84,7 @@ class FastSACPolicy(REDQPolicy):
         """Return fresh critics; SB3 asks for some to learn and some to make targets of."""
         kwargs = self._update_features_extractor(self.critic_kwargs, features_extractor)
         del kwargs["share_features_extractor"]  # SAC's policy leaves a shared one to the optimizer of the actor
-        critic = PlainCritic(**kwargs).to(self.device)
+        critic = BatchedCritic(**kwargs).to(self.device)
         critic.layer_norm = self.layer_norm
         return critic
 
@@ -99,7 +98,7 @@ class Meanwhile(VecEnvWrapper):
     :param task: is called between `step_async` and `step_wait`; it must not ask the environments anything
     """
 
-    def __init__(self, venv: VecEnv, task: Any) -> None:
+    def __init__(self, venv: VecEnv, task: Callable[[], None]) -> None:
         super().__init__(venv)
         self.task = task
 
@@ -123,7 +122,7 @@ class FastSAC(SAC):
     """
 
     policy_aliases = dict.fromkeys(("MlpPolicy", "CnnPolicy", "MultiInputPolicy"), FastSACPolicy)
-    critic: Any  # a PlainCritic
+    critic: Any  # a BatchedCritic
     critic_target: Any
 
     def __init__(self, policy: str | type[SACPolicy], env: Any, policy_delay: int = 2, **kwargs: Any) -> None:
@@ -264,8 +263,8 @@ def split(drawn: ReplayBufferSamples, parts: int) -> list[ReplayBufferSamples]:
 
 def _descend(optimizer: torch.optim.Optimizer, loss: torch.Tensor) -> None:
     """Take a step of an optimizer. Gradients are computed for its own parameters alone."""
-    optimizer.zero_grad()
-    loss.backward(  # type: ignore[no-untyped-call]
-        inputs=[parameter for group in optimizer.param_groups for parameter in group["params"]]
-    )
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    for parameter in parameters:
+        parameter.grad = None
+    loss.backward(inputs=parameters)  # type: ignore[no-untyped-call]
     optimizer.step()

@@ -32,7 +32,7 @@ from armature.replay import save_replay_buffer
 from armature.vec import make_vec_env, normalized
 from tests.tutorials import ROOT, run_tutorial
 
-ABLE = ["sac", "td3", "ddpg", "dqn", "tqc", "crossq", "qrdqn", "myalgo", "her"]
+ABLE = ["sac", "td3", "ddpg", "dqn", "tqc", "crossq", "qrdqn", "myalgo", "fast_sac", "her"]
 """Rows that demonstrations are for."""
 
 
