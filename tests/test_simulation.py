@@ -4,7 +4,6 @@ import os
 import subprocess
 import sys
 
-import gymnasium
 import numpy as np
 import psutil
 import pybullet as p
@@ -12,10 +11,7 @@ import pytest
 
 from armature.envs.simulation import Simulation, check_display
 from armature.errors import ArmatureError
-
-
-def make(**kwargs):
-    return gymnasium.make("armature/RobotEnv-v1", disable_env_checker=True, **kwargs).unwrapped
+from tests.robot_envs import make
 
 
 def test_a_free_fall_covers_the_distance_of_the_textbook():
