@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import traceback
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from multiprocessing.connection import Connection
 from multiprocessing.reduction import recv_handle
 from socket import socket
@@ -108,8 +109,9 @@ def main(first: int, makers: Sequence[Maker], wake: socket, pipe: Connection) ->
     except (BrokenPipeError, ConnectionResetError, EOFError):  # the trainer is gone
         pass
     except BaseException:  # whatever it was, the trainer shall hear of it
-        pipe.send(traceback.format_exc())
-        wake.sendall(FAILED)
+        with suppress(OSError):  # unless it is gone
+            pipe.send(traceback.format_exc())
+            wake.sendall(FAILED)
         raise SystemExit(1) from None
     finally:
         for env in envs:
