@@ -117,7 +117,7 @@ def robot(index: int) -> Any:
     """Return pick and place."""
     import armature.envs  # noqa: F401 - registers its ids, in a worker
 
-    return make_env(Config(task_type="pick_and_place"), "training", index)
+    return make_env(Config(task_type="pick_and_place"), "train", index)
 
 
 def robots(count: int) -> list[Callable[[], Any]]:
