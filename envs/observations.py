@@ -67,7 +67,7 @@ class Snapshot:
     mechanisms: list[MechanismState]
     distractors: list[np.ndarray]
     """Positions (3,) of the observed ones, in metres."""
-    lag: np.ndarray
+    lag: Sequence[float]
     """What is still to come of earlier actions; its meaning is the action mode's."""
     grasped: bool
     """Whether all fingers touch the first object."""
@@ -123,7 +123,7 @@ PARTS.update(
     ee_velocity=Part(lambda now: now.robot.motion[0]),
     ee_rotation=Part(lambda now: rotation_columns(now.robot.ee_quaternion)),
     ee_spin=Part(lambda now: now.robot.motion[1], 2.0),
-    lag=Part(lambda now: now.lag.tolist(), 0.05),
+    lag=Part(lambda now: now.lag, 0.05),
     gripper_width=Part(lambda now: (now.robot.gripper_width,), 0.1),
     grasped=Part(lambda now: (float(now.grasped),)),
     touch=Part(lambda now: now.touch),

@@ -1,6 +1,5 @@
 """Stack, slide, insert, flip: goals, what counts as success and what does not, experts."""
 
-import gymnasium
 import numpy as np
 import pybullet as p
 import pytest
@@ -8,23 +7,7 @@ import pytest
 from armature.envs.rewards import way_from_above
 from armature.envs.rotations import turned
 from armature.errors import ConfigError
-
-
-def make(**kwargs):
-    return gymnasium.make("armature/RobotEnv-v1", disable_env_checker=True, **kwargs).unwrapped
-
-
-def solved(episodes, **kwargs):
-    """Return the share of episodes that the expert ends with success."""
-    env = make(**kwargs)
-    count = 0
-    for seed in range(episodes):
-        env.reset(seed=seed)
-        done = False
-        while not done:
-            *_, done, info = env.step(env.expert_action())
-        count += info["success_at_end"]
-    return count / episodes
+from tests.robot_envs import make, share_solved
 
 
 def test_a_way_from_above_gets_shorter_on_the_way_up_over_and_down():
@@ -103,7 +86,7 @@ def test_a_stack_of_other_blocks_has_its_goal_on_the_lower_one():
 
 
 def test_the_expert_stacks():
-    assert solved(15, task="stack") >= 0.93
+    assert share_solved(make(task="stack"), 15) >= 0.93
 
 
 # ------------------------------------------------------------------------------------------------ slide
@@ -148,7 +131,7 @@ def test_a_puck_that_will_reach_the_goal_is_paid_at_once():
 
 
 def test_the_expert_slides():
-    assert solved(15, task="slide") >= 0.8
+    assert share_solved(make(task="slide"), 15) >= 0.8
 
 
 # ------------------------------------------------------------------------------------------------ insert
@@ -199,7 +182,7 @@ def test_every_stage_of_inserting_pays_better_than_the_one_before():
 
 
 def test_the_expert_inserts():
-    assert solved(15, task="insert") >= 0.9
+    assert share_solved(make(task="insert"), 15) >= 0.9
 
 
 # ------------------------------------------------------------------------------------------------ flip
@@ -242,4 +225,4 @@ def test_pictures_show_which_orientation_is_wanted():
 
 @pytest.mark.parametrize("mode", ["ee_delta_pose", "joint_delta"])
 def test_the_expert_flips(mode):
-    assert solved(15, task="flip", robot_action=mode) >= 0.85
+    assert share_solved(make(task="flip", robot_action=mode), 15) >= 0.85

@@ -10,39 +10,11 @@ from stable_baselines3.common.env_checker import check_env as sb3_check
 
 from armature.envs import ENV_IDS
 from armature.errors import ConfigError, UnknownNameError
-from armature.registry import resolve, robot_actions, robots, tasks
+from armature.registry import resolve, robot_actions, tasks
+from tests.robot_envs import is_installed, make, mixed_actions, play, share_solved
 
 TASKS = sorted(tasks)
 MODES = sorted(robot_actions)
-
-
-def make(**kwargs):
-    return gymnasium.make("armature/RobotEnv-v1", disable_env_checker=True, **kwargs).unwrapped
-
-
-def is_installed(env_id):
-    """Return whether the robot of an id is there: some come with an optional package."""
-    try:
-        robots.find(gymnasium.spec(env_id).kwargs.get("robot", "panda")).folder()
-    except ConfigError:
-        return False
-    return True
-
-
-def play(env, seed, actions):
-    """Reset with a seed, take the actions, return every number that was seen."""
-    observation, _ = env.reset(seed=seed)
-    seen = [observation]
-    for action in actions:
-        observation, reward, *_ = env.step(env.expert_action() if action is None else action)
-        seen += [observation, [reward], env.now.robot.joint_positions, env.now.robot.joint_velocities]
-    return np.concatenate(seen)
-
-
-def mixed_actions(env, count=30):
-    """Return random actions with the expert's (None) between them, so that blocks are touched and grasped."""
-    rng = np.random.default_rng(0)
-    return [None if step % 3 else rng.uniform(-1, 1, env.action_space.shape) for step in range(count)]
 
 
 @pytest.mark.parametrize("form", ["goal", "flat"])
@@ -142,14 +114,7 @@ def test_dense_reward_is_the_weighted_mean_of_its_terms_and_at_most_one(task):
 def test_the_expert_solves_the_task(task, bar, mode):
     """The full 200 seeds are run by benchmarks/experts.py; 40 of them here."""
     env = make(task=task, robot_action=mode)
-    solved = 0
-    for seed in range(40):
-        env.reset(seed=seed)
-        done = False
-        while not done:
-            *_, done, info = env.step(env.expert_action())
-        solved += info["success_at_end"]
-    assert solved / 40 >= bar
+    assert share_solved(env, 40) >= bar
 
 
 def test_the_last_info_tells_success_once_at_the_end_and_first():

@@ -3,11 +3,9 @@
 import itertools
 import json
 
-import gymnasium
 import numpy as np
 import pytest
 
-import armature.envs  # noqa: F401, registers the environments
 from armature.config import Config
 from armature.envs.engine import p
 from armature.envs.tasks.base import Waypoint
@@ -15,7 +13,7 @@ from armature.errors import ConfigError, UnknownNameError
 from armature.plugins import load_extensions
 from armature.registry import workspaces
 from armature.vec import make_env
-from tests.test_envs import mixed_actions, play
+from tests.robot_envs import make, mixed_actions, play, share_solved
 
 FULL = {
     "task_objects": [{"kind": "duck_vhacd.urdf", "size": 0.7}, {"kind": "sphere"}, {"rotation": "yaw"}],
@@ -29,22 +27,6 @@ FULL = {
 CUBE_URDF = """<robot name="mine"><link name="only">
   <inertial><mass value="0.3"/><inertia ixx="1" ixy="0" ixz="0" iyy="1" iyz="0" izz="1"/></inertial>
   <collision><geometry><box size="0.05 0.05 0.05"/></geometry></collision></link></robot>"""
-
-
-def make(**kwargs):
-    return gymnasium.make("armature/RobotEnv-v1", disable_env_checker=True, **kwargs).unwrapped
-
-
-def share_solved(seeds=20, **kwargs):
-    env, solved = make(**kwargs), 0
-    for seed in range(seeds):
-        env.reset(seed=seed)
-        done = False
-        while not done:
-            *_, done, info = env.step(env.expert_action())
-        solved += info["success_at_end"]
-    env.close()
-    return solved / seeds
 
 
 def place(env, body):
@@ -79,7 +61,7 @@ def written(tmp_path):
 @pytest.mark.parametrize("task", ["reach", "push", "pick_and_place"])
 @pytest.mark.parametrize("workspace", sorted(workspaces))
 def test_experts_work_in_every_workspace(workspace, task):
-    assert share_solved(workspace=workspace, task=task) >= 0.9
+    assert share_solved(make(workspace=workspace, task=task), 20) >= 0.9
 
 
 @pytest.mark.parametrize("workspace", sorted(workspaces))
@@ -106,7 +88,7 @@ def test_workspaces_look_different():
 def test_the_upper_board_of_the_shelf_is_in_reach(key):
     """Objects can be taken from it and put on it."""
     board = {key: [0.225, 0.24, -0.1, 0.1, 0.15, 0.15]}
-    assert share_solved(10, workspace="shelf", task="pick_and_place", task_objects=[board]) >= 0.9
+    assert share_solved(make(workspace="shelf", task="pick_and_place", task_objects=[board]), 10) >= 0.9
 
 
 def test_a_workspace_of_ones_own_is_a_json_file(written):
@@ -204,7 +186,7 @@ def test_an_unknown_workspace_is_explained_before_pybullet_starts():
     ],
 )
 def test_every_kind_is_pushed(config):
-    assert share_solved(10, task="push", task_objects=[config]) >= 0.8
+    assert share_solved(make(task="push", task_objects=[config]), 10) >= 0.8
 
 
 @pytest.mark.parametrize(
@@ -219,7 +201,7 @@ def test_every_kind_is_pushed(config):
     ],
 )
 def test_every_kind_is_picked(config):
-    assert share_solved(10, task="pick_and_place", task_objects=[config]) >= 0.8
+    assert share_solved(make(task="pick_and_place", task_objects=[config]), 10) >= 0.8
 
 
 @pytest.mark.parametrize("kind", ["duck_vhacd.urdf", "random_urdfs/000", "random_urdfs/123", "teddy_vhacd.urdf"])

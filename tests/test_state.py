@@ -15,7 +15,7 @@ from armature.envs import ENV_IDS
 from armature.plugins import load_plugins
 from armature.registry import tasks
 from armature.vec import make_env, make_vec_env
-from tests.test_envs import is_installed
+from tests.robot_envs import is_installed
 
 ROOT = Path(__file__).parent.parent
 RANDOM = {"gravity": {"uniform": [9.5, 10]}, "motor_strength": {"uniform": [0.8, 1.1]}}

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from armature.envs.actions.limits import Limits, clipped
+from armature.envs.actions.limits import Limits, clipped, within
 from armature.envs.bodies import Vector
 from armature.errors import ConfigError
 from armature.registry import resolve, robot_actions, tasks
@@ -63,7 +63,7 @@ class ActionMode(ABC):
         """Return the arm's part of the action that moves the end effector towards a pose, unclipped."""
 
     @abstractmethod
-    def lag(self, now: RobotState) -> np.ndarray:
+    def lag(self, now: RobotState) -> list[float]:
         """Return what is still to come of earlier actions, in metres and radians."""
 
     def apply(self, action: np.ndarray) -> None:
@@ -88,7 +88,7 @@ class ActionMode(ABC):
             number = float(np.sign(number))
         blocked_at = self.robot.now.gripper_width - self.WIDTH_LEASH
         width = max(self.robot.width_target, blocked_at) + number * self.WIDTH_STEP
-        self.robot.width_target = min(max(width, 0.0), self.robot.description.hand.max_width)
+        self.robot.width_target = within(width, 0.0, self.robot.description.hand.max_width)
 
     def go(self, joint_targets: np.ndarray) -> None:
         """Drive the joints (n_arm,) towards positions in radians, as far as limits and borders allow."""

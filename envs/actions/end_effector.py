@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
+import operator
 from abc import abstractmethod
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
 from armature.envs.actions.base import ActionMode
-from armature.envs.actions.limits import clipped
+from armature.envs.actions.limits import within
 from armature.envs.bodies import Vector
 from armature.envs.rotations import turn_between, turned
 
@@ -34,7 +36,7 @@ class EndEffectorMode(ActionMode):
         return 6 if self.turns_hand else 3
 
     @abstractmethod
-    def wanted_position(self, numbers: np.ndarray) -> np.ndarray:
+    def wanted_position(self, numbers: Sequence[float]) -> Sequence[float]:
         """Return the position (3,) in metres that three numbers ask for."""
 
     def wanted_orientation(self, numbers: np.ndarray) -> Vector:
@@ -43,18 +45,18 @@ class EndEffectorMode(ActionMode):
 
     def move_arm(self, action: np.ndarray) -> None:
         """Move the target, keep it inside the workspace and near the arm, and go there."""
-        robot, now = self.robot, self.robot.now
-        point = now.ee_position
-        wanted = clipped(self.wanted_position(action[:3]), self.limits.low, self.limits.high)
-        near = clipped(wanted, point - self.POSITION_LEASH, point + self.POSITION_LEASH)
-        robot.ee_target = near.tolist()
+        robot, leash = self.robot, self.POSITION_LEASH
+        wanted = map(within, self.wanted_position(action[:3].tolist()), *self.limits.box)
+        robot.ee_target = [
+            within(x, now - leash, now + leash) for x, now in zip(wanted, robot.now.ee_point, strict=True)
+        ]
         if self.turns_hand:
             robot.ee_target_quaternion = self._on_leash(self.wanted_orientation(action[3:]))
         joints = robot.joints_towards(robot.ee_target, robot.ee_target_quaternion)
         if self.turns_hand:
             self.go(joints)
         else:  # a target in the box, straight ahead, the hand upright: no border and no link is in danger
-            robot.joint_targets = robot.within_limits(joints)
+            robot.joint_targets = joints
             robot.drive()
 
     def _on_leash(self, quaternion: Vector) -> Vector:
@@ -66,12 +68,12 @@ class EndEffectorMode(ActionMode):
             return quaternion
         return turned(start, [self.ROTATION_LEASH / angle * way for way in turn])
 
-    def lag(self, now: RobotState) -> np.ndarray:
+    def lag(self, now: RobotState) -> list[float]:
         """Return the way to the target: metres (3,), and in modes that turn the hand radians (3,)."""
-        way = np.subtract(self.robot.ee_target, now.ee_point)
-        if not self.turns_hand:
-            return way
-        return np.append(way, turn_between(now.ee_quaternion, self.robot.ee_target_quaternion))
+        way = list(map(operator.sub, self.robot.ee_target, now.ee_point))
+        if self.turns_hand:
+            way += turn_between(now.ee_quaternion, self.robot.ee_target_quaternion)
+        return way
 
 
 class EndEffectorDelta(EndEffectorMode):
@@ -80,9 +82,10 @@ class EndEffectorDelta(EndEffectorMode):
     POSITION_STEP: ClassVar[float] = 0.05
     """Metres for a number of 1."""
 
-    def wanted_position(self, numbers: np.ndarray) -> np.ndarray:
+    def wanted_position(self, numbers: Sequence[float]) -> Sequence[float]:
         """Return the last target, moved."""
-        return self.robot.ee_target + self.POSITION_STEP * numbers
+        step = self.POSITION_STEP
+        return [target + step * number for target, number in zip(self.robot.ee_target, numbers, strict=True)]
 
     def arm_action(self, position: np.ndarray, quaternion: Vector) -> np.ndarray:
         """Return the distance from the target, in steps."""
@@ -110,10 +113,11 @@ class EndEffectorDeltaPose(EndEffectorDelta):
 class EndEffectorAbsolute(EndEffectorMode):
     """Three numbers say where in the workspace's box the end effector goes: -1 and 1 are its borders."""
 
-    def wanted_position(self, numbers: np.ndarray) -> np.ndarray:
+    def wanted_position(self, numbers: Sequence[float]) -> Sequence[float]:
         """Return the point of the box."""
-        low, high = self.limits.low, self.limits.high
-        return low + (numbers + 1) / 2 * (high - low)
+        return [
+            low + (number + 1) / 2 * (high - low) for number, low, high in zip(numbers, *self.limits.box, strict=True)
+        ]
 
     def arm_action(self, position: np.ndarray, quaternion: Vector) -> np.ndarray:
         """Return the position in shares of the box."""

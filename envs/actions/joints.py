@@ -32,9 +32,9 @@ class JointMode(ActionMode):
         joints, leash = self.robot.now.joint_positions, self.LEASH * self.robot.max_step
         return clipped(targets, joints - leash, joints + leash)
 
-    def lag(self, now: RobotState) -> np.ndarray:
+    def lag(self, now: RobotState) -> list[float]:
         """Return the way of each joint to its target, radians (n_arm,)."""
-        return self.robot.joint_targets - now.joint_positions
+        return (self.robot.joint_targets - now.joint_positions).tolist()
 
 
 class JointDelta(JointMode):
@@ -61,9 +61,9 @@ class JointAbsolute(JointMode):
         """Return the joint positions that inverse kinematics asks for, in shares of their ranges."""
         return (self.robot.joints_towards(position.tolist(), quaternion) - self._middle) / self._half_range
 
-    def lag(self, now: RobotState) -> np.ndarray:
+    def lag(self, now: RobotState) -> list[float]:
         """Return the way each joint goes in a control step at its present speed, radians (n_arm,)."""
-        return now.joint_velocities * self.robot.simulation.control_period
+        return (now.joint_velocities * self.robot.simulation.control_period).tolist()
 
     @property
     def _middle(self) -> np.ndarray:

@@ -34,6 +34,8 @@ class Limits:
     def __init__(self, robot: Robot, workspace: Workspace) -> None:
         self.robot = robot
         self.low, self.high = np.array(workspace.low), np.array(workspace.high)
+        self.box = self.low.tolist(), self.high.tolist()
+        """The borders' lowest and highest x, y, z as floats, which are faster to handle one by one."""
         self.velocities = np.array(robot.description.max_velocities)
         self._period = robot.simulation.control_period
 
@@ -85,6 +87,11 @@ def nearest(wanted: np.ndarray, rows: np.ndarray, most: np.ndarray, low: np.ndar
             x = x - excess / (float(row @ row) + 0.05**2) * row  # damped: calm where a row is nearly zero
         x = clipped(x, low, high)
     return x
+
+
+def within(number: float, low: float, high: float) -> float:
+    """Return a number, or the limit that is nearest to it."""
+    return min(max(number, low), high)
 
 
 def clipped(values: np.ndarray, low: Vector, high: Vector) -> np.ndarray:

@@ -69,6 +69,6 @@ class JointTorque(JointMode):
         shares = robot.mass_matrix() @ acceleration / robot.torque_limits
         return shares / max(1.0, float(np.abs(shares).max()))
 
-    def lag(self, now: RobotState) -> np.ndarray:
+    def lag(self, now: RobotState) -> list[float]:
         """Return the way each joint goes in a control step at its present speed, radians (n_arm,)."""
-        return now.joint_velocities * self.robot.simulation.control_period
+        return (now.joint_velocities * self.robot.simulation.control_period).tolist()

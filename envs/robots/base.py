@@ -96,12 +96,15 @@ class Robot:
         self._watched = self._links_to_watch()
         self._set_order(sorted(limits))
         self._hold_idle_joints(limits)
-        self.low, self.high = (np.array([limits[joint][side] for joint in self.arm]) for side in (0, 1))
+        self._lowest, self._highest = ([limits[joint][side] for joint in self.arm] for side in (0, 1))
+        self.low, self.high = np.array(self._lowest), np.array(self._highest)
+        """Limits (n_arm,) of the arm's joints in radians."""
         self.max_step = np.array(description.max_velocities) * simulation.control_period
         """Radians (n_arm,) that the velocity limits allow in a control step."""
         self._per_step = (1 / self.max_step).tolist()
         self.rest_pose = np.array(description.rest_pose)
         self._damping = self.DAMPING**2 * np.eye(len(self.arm))
+        self._has_offset = any(description.ee_offset)
         # A motor removes this share of its error in a substep: an error of `max_step` is met at the velocity limit.
         self._gains = [1 / simulation.substeps] * len(self._motors)
         self._set_dynamics(links)
@@ -239,7 +242,7 @@ class Robot:
         self._mass_centre, self._jacobian = link[2], None
         count = len(self.arm)
         point, velocity = link[4], link[6]
-        if any(self.description.ee_offset):
+        if self._has_offset:
             arm = np.array(p.rotateVector(link[5], self.description.ee_offset))
             point, velocity = (arm + link[4]).tolist(), (np.cross(link[7], arm) + link[6]).tolist()
         width = self._width(self._positions[count : len(self._motors)])
@@ -309,7 +312,9 @@ class Robot:
         return found
 
     def joints_towards(self, position: Floats, quaternion: Floats) -> np.ndarray:
-        """Return arm joint positions (n_arm,) that bring the end effector closer to a pose (metres; x, y, z, w).
+        """Return arm joint positions (n_arm,) within limits that bring the end effector closer to a pose.
+
+        The pose is in metres, and x, y, z, w.
 
         One step of damped least squares from the measured pose: the smallest motion that makes the error small and,
         where joints are free to choose, goes towards the rest pose (Siciliano et al., Robotics, 2009, section 3.7).
@@ -318,21 +323,22 @@ class Robot:
         now, jacobian = self.now, self.jacobian()
         x, y, z, w = p.getDifferenceQuaternion(now.ee_quaternion, quaternion)
         turn = 2.0 * weight if w >= 0 else -2.0 * weight
-        error = [*map(operator.sub, position, now.ee_point), turn * x, turn * y, turn * z]
+        error = np.array([*map(operator.sub, position, now.ee_point), turn * x, turn * y, turn * z])
         if weight != 1:  # in a copy: limits need the Jacobian, too
             jacobian = np.concatenate([jacobian[:3], weight * jacobian[3:]])
         joints = np.array(self._positions[: len(self.arm)])
         posture = (self.POSTURE_GAIN * self.DAMPING**2) * (self.rest_pose - joints)
-        error_now = np.array(error)
-        wanted = joints + self._least_squares(jacobian, error_now, posture)
-        allowed = self.within_limits(wanted)
-        stopped = allowed != wanted
-        if not stopped.any():
+        wanted = joints + self._least_squares(jacobian, error, posture)
+        if all(map(operator.le, self._lowest, numbers := wanted.tolist())) and all(
+            map(operator.le, numbers, self._highest)
+        ):
             return wanted
         # The other joints do what those at their limits cannot.
+        allowed = self.within_limits(wanted)
+        stopped = allowed != wanted
         fixed = np.where(stopped, allowed - joints, 0.0)
-        free = self._least_squares(np.where(stopped, 0.0, jacobian), error_now - jacobian @ fixed, posture)
-        return joints + np.where(stopped, fixed, free)
+        free = self._least_squares(np.where(stopped, 0.0, jacobian), error - jacobian @ fixed, posture)
+        return self.within_limits(joints + np.where(stopped, fixed, free))
 
     def _least_squares(self, jacobian: np.ndarray, error: np.ndarray, posture: np.ndarray) -> np.ndarray:
         transposed = jacobian.T
@@ -347,17 +353,16 @@ class Robot:
 
         If a joint would exceed its velocity limit, all are slowed by the same factor, so that the path stays straight.
         """
-        joints = self._positions[: len(self.arm)]
-        motion = list(map(operator.sub, self.joint_targets.tolist(), joints))
-        share = 1 / max(1.0, *map(abs, map(operator.mul, motion, self._per_step)))
+        joints, targets = self._positions[: len(self.arm)], self.joint_targets.tolist()
+        motion = list(map(operator.sub, targets, joints))
+        excess = max(map(abs, map(operator.mul, motion, self._per_step)))
+        if excess > 1:
+            targets = [joint + way / excess for joint, way in zip(joints, motion, strict=True)]
         p.setJointMotorControlArray(
             self.body,
             self._motors,
             p.POSITION_CONTROL,
-            targetPositions=[
-                *(joint + share * way for joint, way in zip(joints, motion, strict=True)),
-                *self._gripper_positions(self.width_target),
-            ],
+            targetPositions=targets + self._gripper_positions(self.width_target),
             forces=self._forces,
             positionGains=self._gains,
             physicsClientId=self.simulation.client,
