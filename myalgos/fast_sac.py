@@ -40,7 +40,9 @@ from armature.myalgos.myalgo import EnsembleCritic, REDQPolicy
 class BatchedCritic(EnsembleCritic):
     """N action-value functions of the same shape, computed at once; layer normalisation only on request."""
 
-    layer_norm = False
+    def __init__(self, layer_norm: bool, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.layer_norm = layer_norm
 
     def forward(self, observation: PyTorchObs, action: torch.Tensor) -> torch.Tensor:
         """Return the values of all members with shape (members, batch, 1)."""
@@ -84,9 +86,7 @@ class FastSACPolicy(REDQPolicy):
         """Return fresh critics; SB3 asks for some to learn and some to make targets of."""
         kwargs = self._update_features_extractor(self.critic_kwargs, features_extractor)
         del kwargs["share_features_extractor"]  # SAC's policy leaves a shared one to the optimizer of the actor
-        critic = BatchedCritic(**kwargs).to(self.device)
-        critic.layer_norm = self.layer_norm
-        return critic
+        return BatchedCritic(self.layer_norm, **kwargs).to(self.device)
 
 
 # ---------------------------------------------------------------------------------------------- collecting
