@@ -12,7 +12,7 @@ The mathematics is that of SB3's SAC; what differs is how it is computed, and wh
   of updates older than SB3's. The order of everything is fixed, so results do not depend on the number of workers.
 
 A callback sees at a step what it sees with SB3: all updates on all transitions that are stored. `benchmarks/README.md`
-has what each of these gains.
+says what each of these gains.
 """
 
 from __future__ import annotations
