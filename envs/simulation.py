@@ -11,7 +11,6 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -19,7 +18,6 @@ import numpy as np
 from armature.envs.bodies import UPRIGHT, Mechanism, MechanismState, Pose, Vector
 from armature.envs.engine import p, pybullet_data
 from armature.envs.look import Look
-from armature.envs.meshes import drawn_as_it_collides
 from armature.errors import ArmatureError, ConfigError
 
 PARKING_Z = -10.0
@@ -87,16 +85,21 @@ class Simulation:
     # -------------------------------------------------------------------------------------------- building
 
     def load_urdf(
-        self, path: str, position: Vector, quaternion: Vector = UPRIGHT, fixed: bool = True, scale: float = 1.0
+        self,
+        path: str,
+        position: Vector,
+        quaternion: Vector = UPRIGHT,
+        fixed: bool = True,
+        scale: float = 1.0,
+        flags: int = 0,
     ) -> int:
         """Load a URDF from a path or from PyBullet's data folder; return the body's id."""
-        flags = 0 if self.visuals else p.URDF_IGNORE_VISUAL_SHAPES
         body: int = p.loadURDF(
             path,
             position,
             quaternion,
             useFixedBase=fixed,
-            flags=flags,
+            flags=flags if self.visuals else flags | p.URDF_IGNORE_VISUAL_SHAPES,
             globalScaling=scale,
             physicsClientId=self.client,
         )
@@ -104,17 +107,13 @@ class Simulation:
             self._fixed.add(body)
         return body
 
-    def load_robot(self, path: str, position: Vector) -> int:
+    def load_robot(self, path: str, position: Vector, flags: int = 0) -> int:
         """Load a URDF, or the first body of an SDF, its base fixed at `position` in metres; return the body's id.
 
         Raises `pybullet.error` where PyBullet cannot read the file.
         """
-        with drawn_as_it_collides(path) if self.coarse else nullcontext(path) as file:
-            return self._load_robot(file, position)
-
-    def _load_robot(self, path: str, position: Vector) -> int:
         if not path.endswith(".sdf"):
-            return self.load_urdf(path, position)
+            return self.load_urdf(path, position, flags=flags)
         body: int = p.loadSDF(path, physicsClientId=self.client)[0]
         self._fixed.add(body)
         stands, quaternion = self.pose(body)  # of the base's centre of mass, while an SDF begins at the origin
