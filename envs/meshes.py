@@ -11,20 +11,19 @@ from pathlib import Path
 from xml.etree.ElementTree import Element, SubElement
 
 
-def draw_as_it_collides(robot: Element) -> None:
+def draw_as_it_collides(robot: Element, everything: bool) -> None:
     """Let the links of a URDF or SDF look like what they collide with, in their own colours.
 
-    Links without a collision shape, or without a visual one, stay as they are.
+    Either `everything` that collides, or, as Bullet does link by link, only where a link has nothing to look at.
     """
     for link in robot.iter("link"):
-        _simplify(link)
+        if link.find("collision") is not None and (everything or link.find("visual") is None):
+            _simplify(link)
 
 
 def _simplify(link: Element) -> None:
     visuals, collisions = link.findall("visual"), link.findall("collision")
-    if not visuals or not collisions:
-        return
-    material = visuals[0].find("material")
+    material = visuals[0].find("material") if visuals else None
     for visual in visuals:
         link.remove(visual)
     for number, collision in enumerate(collisions):

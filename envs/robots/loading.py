@@ -67,8 +67,7 @@ def _prepare(robot: Element, path: Path, description: RobotDescription, coarse: 
         inertia = _inertia(_text(robot))
         for link in robot.findall("link"):
             set_inertial(link, *inertia[link.get("name", "")])
-    if coarse:
-        draw_as_it_collides(robot)
+    draw_as_it_collides(robot, everything=coarse)
     _make_ghosts(robot, description)
     return join_fixed_links(robot, description.gripper.fingers if description.gripper else ()) if urdf else {}
 
