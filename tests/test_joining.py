@@ -73,7 +73,7 @@ def joined_arm(simulation, folder, apart=()):
 def loaded(simulation, name):
     """Return the bodies of a robot as its file has it and as it is loaded, and where its links are."""
     description = robots.find(name)
-    body, places = load(simulation, description, (0.1, 0.2, 0.3))
+    body, places, _ = load(simulation, description, (0.1, 0.2, 0.3))
     return simulation.load_urdf(description.urdf, (0.1, 0.2, 0.3)), body, places
 
 
@@ -220,3 +220,18 @@ def test_a_ghost_that_is_not_there_is_named(simulation, monkeypatch):
     monkeypatch.setitem(description.__dict__, "ghosts", ("panda_hond",))
     with pytest.raises(UnknownNameError, match=r"unknown link of .*'panda_hond'; did you mean 'panda_hand'"):
         load(simulation, description, (0.0, 0.0, 0.0))
+
+
+def test_a_tilted_hand_is_as_low_as_its_own_box(simulation):
+    """The box that Bullet knows around joined links is larger."""
+    robot = make(robot="panda").robot
+    raw = simulation.load_urdf("franka_panda/panda.urdf", (-0.6, 0.0, 0.0))
+    body = Mechanics(simulation, raw)
+    hand = [body.links[name] for name in ("panda_hand", "panda_link7")]
+    for tilt in (1.4, 2.0, 2.9):
+        robot.rest_pose[5] = tilt
+        robot.reset(0.0)
+        robot.measure()
+        body.move([0.0, 0.0, *robot.rest_pose], np.zeros(9))
+        wanted = min(p.getAABB(raw, link, physicsClientId=simulation.client)[0][2] for link in hand)
+        assert min(height for height, _ in robot.low_links(9.0)) == pytest.approx(wanted, abs=1e-6)

@@ -89,13 +89,13 @@ class Robot:
 
     def __init__(self, simulation: Simulation, description: RobotDescription, base_position: Vector) -> None:
         self.simulation, self.description = simulation, description
-        self.body, places = load(simulation, description, base_position)
+        self.body, places, boxes = load(simulation, description, base_position)
         joints, links, limits = self._read_joints(places)
         self.arm = [joints[name] for name in description.arm_joints]
         self.ee_link = links[description.ee_link]
-        self._read_end_effector(places.get(description.ee_link) or Place(description.ee_link))
+        self._read_end_effector(places[description.ee_link])
         self._read_gripper(joints, links)
-        self._watched = self._links_to_watch()
+        self._watched = self._links_to_watch(links, boxes)
         self._set_order(sorted(limits))
         self._hold_idle_joints(limits)
         self._lowest, self._highest = ([limits[joint][side] for joint in self.arm] for side in (0, 1))
@@ -140,13 +140,12 @@ class Robot:
         """Remember where the end effector is in the frame of the link that carries it."""
         point = place.position + place.axes @ self.description.ee_offset
         self._ee_place = point.tolist(), place.quaternion
-        self._ee_point = self._in_axes_of_inertia(self.ee_link, point)
+        self._ee_point = self._in_axes_of_inertia(self.ee_link, point).tolist()
 
-    def _in_axes_of_inertia(self, link: int, point: np.ndarray | None = None) -> list[float]:
-        """Return a point of a link's frame, or its centre of mass, along the axes that Bullet takes for Jacobians."""
-        *_, centre, turn = p.getDynamicsInfo(self.body, link, physicsClientId=self.simulation.client)[:5]
-        axes = np.reshape(p.getMatrixFromQuaternion(turn), (3, 3))
-        return ((centre if point is None else point) @ axes).tolist()
+    def _in_axes_of_inertia(self, link: int, points: np.ndarray) -> np.ndarray:
+        """Return points (..., 3) of a link's frame along the axes that Bullet takes for those of Jacobians."""
+        turn = p.getDynamicsInfo(self.body, link, physicsClientId=self.simulation.client)[4]
+        return points @ np.reshape(p.getMatrixFromQuaternion(turn), (3, 3))
 
     def _read_gripper(self, joints: Table[int], links: Table[int]) -> None:
         gripper = self.description.gripper
@@ -183,15 +182,17 @@ class Robot:
         self._arm_columns = slice(first, first + len(columns)) if side_by_side else columns  # a slice is faster
         self._no_speeds = [0.0] * len(movable)
 
-    def _links_to_watch(self) -> dict[int, list[float]]:
-        """Return the links that can touch the table and should not, and their centres of mass.
+    def _links_to_watch(self, links: Table[int], boxes: dict[str, np.ndarray]) -> dict[int, np.ndarray]:
+        """Return the links that can touch the table and should not, and the corners (n, 3) of the boxes around them.
 
         These are all but the first two of the arm, and fingers.
         """
-        client = self.simulation.client
-        links = range(self.arm[:3][-1], p.getNumJoints(self.body, physicsClientId=client))
-        solid = [link for link in links if p.getCollisionShapeData(self.body, link, physicsClientId=client)]
-        return {link: self._in_axes_of_inertia(link) for link in solid if link not in self.fingers}
+        corners: dict[int, list[np.ndarray]] = {}
+        for name, box in boxes.items():
+            link = links.get(name, -1)
+            if link >= self.arm[:3][-1] and link not in self.fingers:
+                corners.setdefault(link, []).append(box)
+        return {link: np.concatenate(found) for link, found in corners.items()}
 
     def _hold_idle_joints(self, limits: Mapping[int, tuple[float, float]]) -> None:
         """Fix joints that are neither arm nor gripper at 0, or as near as their limits allow."""
@@ -318,11 +319,18 @@ class Robot:
 
     def low_links(self, height: float) -> list[tuple[float, np.ndarray]]:
         """Return how high (metres) each link that is lower than `height` is, and how joints lower it (n_arm,)."""
-        found = []
-        for link, centre in self._watched.items():
-            lowest = p.getAABB(self.body, link, physicsClientId=self.simulation.client)[0][2]
-            if lowest < height:
-                found.append((lowest, -self._link_jacobian(link, centre)[2]))
+        found, client = [], self.simulation.client
+        for link, corners in self._watched.items():
+            # Quickly known, but of links that were joined not the tightest box.
+            if p.getAABB(self.body, link, physicsClientId=client)[0][2] < height:
+                *_, position, turn = p.getLinkState(
+                    self.body, link, computeForwardKinematics=1, physicsClientId=client
+                )[:6]
+                heights = corners @ p.getMatrixFromQuaternion(turn)[6:] + position[2]
+                lowest = int(heights.argmin())
+                if heights[lowest] < height:
+                    point = self._in_axes_of_inertia(link, corners[lowest]).tolist()
+                    found.append((float(heights[lowest]), -self._link_jacobian(link, point)[2]))
         return found
 
     def joints_towards(self, position: Floats, quaternion: Floats) -> np.ndarray:

@@ -7,9 +7,12 @@ flange if the description asks, and links look like what they collide with if th
 from __future__ import annotations
 
 import functools
+import itertools
 import math
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
+from typing import NamedTuple
 from xml.etree import ElementTree
 from xml.etree.ElementTree import Element
 
@@ -41,35 +44,63 @@ _ROD = """
 """
 
 
-def load(simulation: Simulation, description: RobotDescription, position: Vector) -> tuple[int, dict[str, Place]]:
-    """Load a robot, its base fixed at `position` in metres; return the body's id and where the links of a URDF are.
+class Link(NamedTuple):
+    """What Bullet makes of a link of a file."""
 
-    Raises `ConfigError` if it cannot.
-    """
+    mass: float
+    """Kilograms."""
+    moments: Vector
+    """(3,) kg m^2, taken from the shapes that it collides with: those in files are often made up."""
+    centre: Vector
+    """(3,) of mass, in metres."""
+    axes: np.ndarray
+    """(3, 3) those of the moments, as columns."""
+    corners: np.ndarray
+    """(8, 3) of the box around what it collides with, in metres; none if it does not collide."""
+
+
+class Loaded(NamedTuple):
+    """A robot in a simulation."""
+
+    body: int
+    """Id of the body."""
+    places: dict[str, Place]
+    """Where each link of the file is in the link that carries it."""
+    boxes: dict[str, np.ndarray]
+    """Corners (8, 3) of the box around each link that collides, in the frame of the link that carries it."""
+
+
+_STILL = Link(0.0, (0.0, 0.0, 0.0), (0.0, 0.0, 0.0), np.eye(3), np.zeros((0, 3)))
+
+
+def load(simulation: Simulation, description: RobotDescription, position: Vector) -> Loaded:
+    """Load a robot, its base fixed at `position` in metres. Raises `ConfigError` if that cannot be."""
     folder = description.folder()
     path = folder / description.urdf if folder else Path(description.urdf)
     path = path if path.is_file() else Path(pybullet_data.getDataPath()) / path
     try:
         robot = ElementTree.parse(path).getroot()
         locate_files(robot, path.resolve().parent)
-        places = _prepare(robot, path, description, simulation.coarse)
-        return _load(simulation, _text(robot), position, path.suffix, p.URDF_USE_INERTIA_FROM_FILE), places
+        if description.rod:
+            _add_rod(robot, path, description)
+        links = _links(_text(robot), path.suffix)
+        draw_as_it_collides(robot, everything=simulation.coarse)
+        _make_ghosts(robot, description)
+        places = {name: Place(name) for name in links} if path.suffix == ".sdf" else _join(robot, description, links)
+        body = _load(simulation, _text(robot), position, path.suffix, p.URDF_USE_INERTIA_FROM_FILE)
     except (p.error, SyntaxError, OSError, ValueError) as error:
         raise ConfigError(f"PyBullet cannot load the robot {path}: {error}") from None
+    solid = {name: link.corners for name, link in links.items() if len(link.corners) and name not in description.ghosts}
+    boxes = {name: places[name].position + corners @ places[name].axes.T for name, corners in solid.items()}
+    return Loaded(body, places, boxes)
 
 
-def _prepare(robot: Element, path: Path, description: RobotDescription, coarse: bool) -> dict[str, Place]:
-    """Change a model into what is to be loaded; return where the links of a URDF are."""
-    urdf = path.suffix != ".sdf"
-    if description.rod:
-        _add_rod(robot, path, description)
-    if urdf:
-        inertia = _inertia(_text(robot))
-        for link in robot.findall("link"):
-            set_inertial(link, *inertia[link.get("name", "")])
-    draw_as_it_collides(robot, everything=coarse)
-    _make_ghosts(robot, description)
-    return join_fixed_links(robot, description.gripper.fingers if description.gripper else ()) if urdf else {}
+def _join(robot: Element, description: RobotDescription, links: Mapping[str, Link]) -> dict[str, Place]:
+    """Join fixed links other than fingers, with the inertia that Bullet gives them; return where links are."""
+    for item in robot.findall("link"):
+        # Bullet tells Jacobians along the axes of the root's inertia, which matters to nothing else.
+        set_inertial(item, *links.get(item.get("name", ""), _STILL)[:4])
+    return join_fixed_links(robot, description.gripper.fingers if description.gripper else ())
 
 
 def _add_rod(robot: Element, path: Path, description: RobotDescription) -> None:
@@ -99,24 +130,35 @@ def _make_ghosts(robot: Element, description: RobotDescription) -> None:
 
 
 @functools.lru_cache(maxsize=16)
-def _inertia(urdf: str) -> dict[str, tuple[float, Vector, Vector, np.ndarray]]:
-    """Return mass, principal moments, centre of mass and axes of each link of a URDF as Bullet knows them.
-
-    It takes the moments from the shapes that a link collides with: those in files are often made up.
-    """
+def _links(model: str, suffix: str) -> dict[str, Link]:
+    """Return what Bullet makes of the links of a model, but for its root."""
     simulation = Simulation()
     try:
-        body, client = _load(simulation, urdf, (0.0, 0.0, 0.0), ".urdf"), simulation.client
-        root = p.getBodyInfo(body, physicsClientId=client)[0].decode()
-        # Bullet tells Jacobians along the axes of the root's inertia, which matters to nothing else.
-        found = {root: (0.0, (0.0, 0.0, 0.0), (0.0, 0.0, 0.0), np.eye(3))}
-        for link in range(p.getNumJoints(body, physicsClientId=client)):
-            mass, _, moments, centre, turn = p.getDynamicsInfo(body, link, physicsClientId=client)[:5]
-            name = p.getJointInfo(body, link, physicsClientId=client)[12].decode()
-            found[name] = mass, moments, centre, np.reshape(p.getMatrixFromQuaternion(turn), (3, 3))
-        return found
+        body = _load(simulation, model, (0.0, 0.0, 0.0), suffix)
+        return dict(_read_link(body, link, simulation.client) for link in simulation.links(body)[1:])
     finally:
         simulation.close()
+
+
+def _read_link(body: int, link: int, client: int) -> tuple[str, Link]:
+    name = p.getJointInfo(body, link, physicsClientId=client)[12].decode()
+    mass, _, moments, centre, turn = p.getDynamicsInfo(body, link, physicsClientId=client)[:5]
+    axes = np.reshape(p.getMatrixFromQuaternion(turn), (3, 3))
+    if not p.getCollisionShapeData(body, link, physicsClientId=client):
+        return name, Link(mass, moments, centre, axes, np.zeros((0, 3)))
+    # With the axes of its inertia along the world's, what Bullet knows to be around the link is a tight box.
+    base, (_, turned) = (p.getBasePositionAndOrientation(body, physicsClientId=client)[1], _pose(body, link, client))
+    back = p.multiplyTransforms((0, 0, 0), p.invertTransform((0, 0, 0), turned)[1], (0, 0, 0), base)[1]
+    p.resetBasePositionAndOrientation(body, (0, 0, 0), back, physicsClientId=client)
+    box = np.array(p.getAABB(body, link, physicsClientId=client)) - _pose(body, link, client)[0]
+    corners = np.array(list(itertools.product(*box.T)))
+    return name, Link(mass, moments, centre, axes, centre + corners @ axes.T)
+
+
+def _pose(body: int, link: int, client: int) -> tuple[Vector, Vector]:
+    """Return position and orientation of a link's inertia."""
+    pose: tuple[Vector, Vector] = p.getLinkState(body, link, computeForwardKinematics=1, physicsClientId=client)[:2]
+    return pose
 
 
 def _load(simulation: Simulation, model: str, position: Vector, suffix: str, flags: int = 0) -> int:
