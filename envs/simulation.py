@@ -11,6 +11,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,6 +19,7 @@ import numpy as np
 from armature.envs.bodies import UPRIGHT, Mechanism, MechanismState, Pose, Vector
 from armature.envs.engine import p, pybullet_data
 from armature.envs.look import Look
+from armature.envs.zero_pages import zeros_given_back
 from armature.errors import ArmatureError, ConfigError
 
 PARKING_Z = -10.0
@@ -61,7 +63,8 @@ class Simulation:
         self.movers: list[Callable[[float], None]] = []
         """Called before every substep with the seconds since the episode began: they place what moves on its own."""
         self.time = 0.0
-        self.client = p.connect(p.GUI if gui else p.DIRECT)
+        with nullcontext() if gui else zeros_given_back():  # a window has a thread of its own
+            self.client = p.connect(p.GUI if gui else p.DIRECT)
         self.look = Look()
         """What cameras go by; randomisation changes it."""
         self._loose: list[int] = []
