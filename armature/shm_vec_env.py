@@ -80,7 +80,7 @@ class ShmVecEnv(VecEnv):
 
     @cached_property
     def twin(self) -> gymnasium.Env[Any, Any]:
-        """An environment like the others, in this process, made when first asked for: its pure functions cost no message."""
+        """An environment like the others, but in this process: calling its pure functions takes no message."""
         return self._make_twin()
 
     @property
@@ -176,6 +176,10 @@ class ShmVecEnv(VecEnv):
     def get_attr(self, attr_name: str, indices: VecEnvIndices = None) -> list[Any]:
         """Return an attribute of some environments."""
         return self._ask_each("get_attr", (attr_name,), (), indices)
+
+    def has_attr(self, attr_name: str) -> bool:
+        """Return whether every environment has an attribute."""
+        return all(self._ask_each("has_attr", (attr_name,), (), None))
 
     def set_attr(self, attr_name: str, value: Any, indices: VecEnvIndices = None) -> None:
         """Set an attribute of some environments."""
