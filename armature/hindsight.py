@@ -12,7 +12,7 @@ another process, and looks at a dozen distant places in memory for every transit
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -32,6 +32,8 @@ Batch = dict[str, np.ndarray]
 
 _OBSERVATIONS = ("observations", "next_observations")
 _NUMBERS = ("actions", "rewards", "dones", "timeouts", "ep_start", "ep_length")
+_ACHIEVED = "next_observations.achieved_goal"
+"""Is read by itself for new goals, so it lies by itself."""
 
 
 class HindsightReplayBuffer(HerReplayBuffer):
@@ -127,19 +129,25 @@ class HindsightReplayBuffer(HerReplayBuffer):
                 "no episode has ended yet, so there is nothing to replay: learning_starts must be at least the number "
                 "of steps that the first episodes of all environments need."
             )
-        drawn = _below(np.full(size, ends[-1]))
-        envs = ends.searchsorted(drawn, side="right")
+        drawn = (np.random.random_sample(size) * ends[-1]).astype(np.int64)
+        envs = drawn // self.replayable.max()  # or a later one: they have about as many each, so a guess beats a search
+        while (later := drawn >= ends[envs]).any():
+            envs += later
         # The last one of an environment is the one before its present episode.
-        return (drawn + (self._current_ep_start - ends)[envs]) % self.buffer_size, envs
+        return self._in_ring(drawn + (self._current_ep_start - ends)[envs]), envs
+
+    def _in_ring(self, rows: np.ndarray) -> np.ndarray:
+        """Return rows, given some that may lie up to a round before the first; many times faster than a remainder."""
+        return np.where(rows < 0, rows + self.buffer_size, rows)
 
     def _relabel(self, batch: Batch, rows: np.ndarray, envs: np.ndarray) -> None:
         """Put goals that were achieved in place of desired ones, and the rewards for them."""
         starts, steps = batch["ep_start"], self._steps_of_goals(batch, rows)
-        goals = self._records.take_field("next_observations.achieved_goal", (starts + steps) % self.buffer_size, envs)
+        goals = self._records.take_achieved(self._in_ring(starts + steps - self.buffer_size), envs)
         for group in _OBSERVATIONS:
             batch[f"{group}.desired_goal"][:] = goals
         infos = self.infos[rows, envs] if self.copy_info_dict else [{}] * len(rows)
-        batch["rewards"][:] = self._rewards(batch["next_observations.achieved_goal"], goals, infos)
+        batch["rewards"][:] = self._rewards(batch[_ACHIEVED], goals, infos)
 
     def _steps_of_goals(self, batch: Batch, rows: np.ndarray) -> np.ndarray:
         """Return the steps in their episodes after which the new goals were achieved."""
@@ -148,7 +156,7 @@ class HindsightReplayBuffer(HerReplayBuffer):
             return lengths - 1
         if self.goal_selection_strategy == GoalSelectionStrategy.EPISODE:
             return _below(lengths)
-        present = (rows - batch["ep_start"]) % self.buffer_size
+        present = self._in_ring(rows - batch["ep_start"])
         return present + _below(lengths - present)
 
     def _rewards(self, achieved: np.ndarray, desired: np.ndarray, infos: Any) -> np.ndarray:
@@ -189,11 +197,20 @@ def _below(limits: np.ndarray) -> np.ndarray:
     return (np.random.random_sample(len(limits)) * limits).astype(np.int64)
 
 
+def _zeros(rows: int, width: int, dtype: np.dtype[Any]) -> np.ndarray:
+    """Return an array of zeros that begins where a cache line does, and so do its rows unless they are short."""
+    line = 64 // dtype.itemsize
+    width = -(-width // line) * line if width > line // 2 else width
+    memory = np.zeros(rows * width + line, dtype)
+    begin = -memory.ctypes.data % 64 // dtype.itemsize
+    return memory[begin : begin + rows * width].reshape(rows, width)
+
+
 class _Records:
     """Arrays of shape (rows, environments, ...), of which a batch is read with few looks at distant memory.
 
-    Numbers of 32 bits, which are nearly all, lie side by side for each transition; those of one environment follow each
-    other.
+    Numbers of 32 bits, which are nearly all, lie side by side for each transition, in blocks of as many as are copied
+    at once; those of one environment follow each other.
 
     Args:
         rows: time steps.
@@ -201,39 +218,48 @@ class _Records:
         like: arrays of the same types, and of the same shapes beyond the first two axes.
     """
 
+    WIDTH = 64
+    """Numbers in a block: to copy more than 256 bytes takes the C library another, slower way."""
+
     def __init__(self, rows: int, n_envs: int, like: Mapping[str, np.ndarray]) -> None:
         self.rows = rows
-        self._places: dict[str, tuple[slice, np.dtype[Any], tuple[int, ...]]] = {}
-        self._apart: dict[str, np.ndarray] = {}
-        width = 0
+        self._places: dict[str, tuple[int, slice, np.dtype[Any], tuple[int, ...]]] = {}
+        widths: list[int] = []
+        kinds: list[np.dtype[Any]] = []
+        shared = None  # the block that has room
         for name, array in like.items():
             # No buffer has so many rows that the start of an episode needs 64 bits.
             dtype, shape = np.dtype(np.int32) if name.startswith("ep_") else array.dtype, array.shape[2:]
-            if dtype.itemsize == 4:
-                self._places[name] = slice(width, width + math.prod(shape)), dtype, shape
-                width += math.prod(shape)
-            else:
-                self._apart[name] = np.zeros((n_envs * rows, *shape), dtype)
-        self._words = np.zeros((n_envs * rows, width), np.float32)
-        self._flat = self._fields(self._words) | self._apart
+            size, alone = math.prod(shape), dtype.itemsize != 4 or name == _ACHIEVED
+            number = shared
+            if alone or number is None or widths[number] + size > self.WIDTH:
+                number = len(widths)
+                widths.append(0)
+                kinds.append(dtype)
+                shared = shared if alone else number
+            self._places[name] = number, slice(widths[number], widths[number] + size), dtype, shape
+            widths[number] += size
+        self._blocks = [_zeros(n_envs * rows, width, kind) for width, kind in zip(widths, kinds, strict=True)]
         self.arrays = {
-            name: field.reshape(n_envs, rows, *field.shape[1:]).swapaxes(0, 1) for name, field in self._flat.items()
+            name: field.reshape(n_envs, rows, *field.shape[1:]).swapaxes(0, 1)
+            for name, field in self._fields(self._blocks).items()
         }
         """By name, (rows, environments, ...)."""
 
     def take(self, rows: np.ndarray, envs: np.ndarray) -> Batch:
         """Return a copy of some transitions."""
         index = envs * self.rows + rows
-        found = self._fields(self._words.take(index, axis=0))
-        return found | {name: field[index] for name, field in self._apart.items()}
+        return self._fields([block.take(index, axis=0) for block in self._blocks])
 
-    def take_field(self, name: str, rows: np.ndarray, envs: np.ndarray) -> np.ndarray:
-        """Return a copy of one field of some transitions."""
-        return self._flat[name][envs * self.rows + rows]
+    def take_achieved(self, rows: np.ndarray, envs: np.ndarray) -> np.ndarray:
+        """Return what some transitions have achieved."""
+        number, place, dtype, shape = self._places[_ACHIEVED]
+        found = self._blocks[number].take(envs * self.rows + rows, axis=0)
+        return found[:, place].view(dtype).reshape(-1, *shape)
 
-    def _fields(self, words: np.ndarray) -> Batch:
-        """Return the parts of an array of records, by name: no copies."""
+    def _fields(self, blocks: Sequence[np.ndarray]) -> Batch:
+        """Return the parts of blocks by name: no copies."""
         return {
-            name: words[:, place].view(dtype).reshape(len(words), *shape)
-            for name, (place, dtype, shape) in self._places.items()
+            name: blocks[number][:, place].view(dtype).reshape(-1, *shape)
+            for name, (number, place, dtype, shape) in self._places.items()
         }
