@@ -138,7 +138,7 @@ class HindsightReplayBuffer(HerReplayBuffer):
 
     def _in_ring(self, rows: np.ndarray) -> np.ndarray:
         """Return rows, given some that may lie up to a round before the first; many times faster than a remainder."""
-        return np.where(rows < 0, rows + self.buffer_size, rows)
+        return rows + (rows < 0) * self.buffer_size
 
     def _relabel(self, batch: Batch, rows: np.ndarray, envs: np.ndarray) -> None:
         """Put goals that were achieved in place of desired ones, and the rewards for them."""
@@ -180,16 +180,20 @@ class HindsightReplayBuffer(HerReplayBuffer):
         dones = batch["dones"] * (1 - batch["timeouts"])
         return DictReplayBufferSamples(
             observations=before,
-            actions=self.to_torch(batch["actions"], copy=False),
+            actions=self._tensor(batch["actions"]),
             next_observations=after,
-            dones=self.to_torch(dones[:, None], copy=False),
-            rewards=self.to_torch(self._normalize_reward(batch["rewards"][:, None], env), copy=False),
+            dones=self._tensor(dones[:, None]),
+            rewards=self._tensor(self._normalize_reward(batch["rewards"][:, None], env)),
         )
+
+    def _tensor(self, array: np.ndarray) -> torch.Tensor:
+        """Return an array of a batch, which is nobody else's, as a tensor: no copy on the processor."""
+        return torch.from_numpy(array).to(self.device)
 
     def _observations(self, batch: Batch, group: str, env: VecNormalize | None) -> dict[str, torch.Tensor]:
         raw = {key: batch[f"{group}.{key}"] for key in self.observation_space.spaces}
         shown: Any = self._normalize_obs(raw, env)
-        return {key: self.to_torch(part, copy=False) for key, part in shown.items()}
+        return {key: self._tensor(part) for key, part in shown.items()}
 
 
 def _below(limits: np.ndarray) -> np.ndarray:

@@ -4,7 +4,7 @@
 
 Observations of pick and place, sixteen environments, episodes of fifty steps, a full buffer. Both buffers hold the same
 and draw ten batches each in turn. With a worker process SB3 sends every batch there to be rewarded; with dense rewards
-it copies the info of every transition. The floor is to read as many random rows of as many bytes from an array as large.
+it copies the info of every transition. The floor is reading as many random rows of as many bytes.
 """
 
 from __future__ import annotations
