@@ -130,7 +130,7 @@ class ClutterConfig(Strict):
     """What they are drawn from; if there are fewer than the most, they are repeated in turn."""
 
 
-class Scene(Strict):
+class SceneConfig(Strict):
     """The bodies that a configuration adds to a task."""
 
     task_objects: list[ObjectConfig] = []

@@ -5,6 +5,7 @@ from __future__ import annotations
 import mmap
 import os
 import tempfile
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -57,13 +58,15 @@ class SharedArrays:
         self._seen = {key: arrays[f"seen {number}"] for number, key in enumerate(self._keys)}
         self._last = {key: arrays[f"last {number}"] for number, key in enumerate(self._keys)}
 
-    def see(self, index: int, observation: Any) -> None:
-        """Write what an environment shows."""
-        self._write(self._seen, index, observation)
+    def see(self, which: slice, observations: Sequence[Any]) -> None:
+        """Write what some environments show."""
+        for key, column in self._seen.items():
+            column[which] = observations if key is None else [observation[key] for observation in observations]
 
     def end(self, index: int, observation: Any) -> None:
-        """Write the last observation of an episode."""
-        self._write(self._last, index, observation)
+        """Write the last observation of an environment's episode."""
+        for key, column in self._last.items():
+            column[index] = observation if key is None else observation[key]
 
     def seen(self) -> Any:
         """Return a copy of what all environments show."""
@@ -77,10 +80,6 @@ class SharedArrays:
         """Make what an environment showed before the last observation of its episode."""
         for key, part in self._seen.items():
             self._last[key][index] = part[index]
-
-    def _write(self, columns: dict[Any, np.ndarray], index: int, observation: Any) -> None:
-        for key, column in columns.items():
-            column[index] = observation if key is None else observation[key]
 
     def close(self) -> None:
         """Close the handle; the memory itself is freed with the last array."""

@@ -131,13 +131,13 @@ class ShmVecEnv(VecEnv):
 
     def _infos(self, more: dict[int, dict[str, Any]]) -> list[dict[str, Any]]:
         arrays = self._arrays
-        infos: list[dict[str, Any]] = [{"TimeLimit.truncated": cut} for cut in arrays.truncated.tolist()]
+        infos: list[dict[str, Any]] = [
+            {"TimeLimit.truncated": cut, "is_success": success > 0} if success >= 0 else {"TimeLimit.truncated": cut}
+            for cut, success in zip(arrays.truncated.tolist(), arrays.success.tolist(), strict=True)
+        ]
         for index, info in more.items():
             self.reset_infos[index] = info.pop("reset_info", self.reset_infos[index])
             infos[index] |= info
-        for index, success in enumerate(arrays.success.tolist()):
-            if success != SharedArrays.NO_SUCCESS:
-                infos[index]["is_success"] = bool(success)
         for index in np.flatnonzero(arrays.dones).tolist():
             infos[index]["terminal_observation"] = arrays.ended_with(index)
         return infos

@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import traceback
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from multiprocessing.connection import Connection
 from multiprocessing.reduction import recv_handle
 from socket import socket
@@ -39,33 +40,35 @@ class Worker:
     def step(self) -> dict[int, dict[str, Any]]:
         """Step every environment, and reset those whose episode is over; return infos that say more than flags can."""
         arrays, more = self.arrays, {}
-        rewards, dones, cuts, successes = [], [], [], []
+        seen, rewards, dones, cuts, successes = [], [], [], [], []
         actions = arrays.actions[self.mine].copy()  # an environment may keep its last action
         for number, (env, action) in enumerate(zip(self.envs, actions, strict=True)):
-            index = self.first + number
             observation, reward, terminated, truncated, info = env.step(action)
             success = info.get("is_success")
             if len(info) > (success is not None):
-                more[index] = {name: value for name, value in info.items() if name != "is_success"}
+                more[self.first + number] = {name: value for name, value in info.items() if name != "is_success"}
             if terminated or truncated:
-                arrays.end(index, observation)
+                arrays.end(self.first + number, observation)
                 observation, self.reset_infos[number] = env.reset()
-                more.setdefault(index, {})["reset_info"] = self.reset_infos[number]
-            arrays.see(index, observation)
+                more.setdefault(self.first + number, {})["reset_info"] = self.reset_infos[number]
+            seen.append(observation)
             rewards.append(reward)
             dones.append(terminated or truncated)
             cuts.append(truncated and not terminated)
-            successes.append(SharedArrays.NO_SUCCESS if success is None else bool(success))
+            successes.append(SharedArrays.NO_SUCCESS if success is None else success)
+        arrays.see(self.mine, seen)
         arrays.rewards[self.mine], arrays.dones[self.mine] = rewards, dones
         arrays.truncated[self.mine], arrays.success[self.mine] = cuts, successes
         return more
 
     def reset(self, seeds: Sequence[int | None], options: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
         """Reset every environment; return what they say."""
+        seen = []
         for number, env in enumerate(self.envs):
             extra = {"options": options[number]} if options[number] else {}
             observation, self.reset_infos[number] = env.reset(seed=seeds[number], **extra)
-            self.arrays.see(self.first + number, observation)
+            seen.append(observation)
+        self.arrays.see(self.mine, seen)
         return self.reset_infos
 
     def render(self) -> list[Any]:
@@ -112,8 +115,9 @@ def main(first: int, makers: Sequence[Maker], wake: socket, pipe: Connection) ->
     except (BrokenPipeError, ConnectionResetError, EOFError):  # the trainer is gone
         pass
     except BaseException:  # whatever it was, the trainer shall hear of it
-        pipe.send(traceback.format_exc())
-        wake.sendall(FAILED)
+        with suppress(OSError):  # unless it is gone
+            pipe.send(traceback.format_exc())
+            wake.sendall(FAILED)
         raise SystemExit(1) from None
     finally:
         for env in envs:

@@ -17,7 +17,7 @@ import pybullet_data
 
 from armature.envs.bodies import UPRIGHT, Pose
 from armature.errors import ConfigError, closest
-from armature.scene import FrictionConfig, LooseConfig, Scene, ShapeConfig
+from armature.scene import FrictionConfig, LooseConfig, SceneConfig, ShapeConfig
 
 if TYPE_CHECKING:
     from armature.envs.simulation import Simulation
@@ -76,7 +76,7 @@ class Extent(NamedTuple):
 # ------------------------------------------------------------------------------------------------ kinds
 
 
-def check(scene: Scene) -> None:
+def check(scene: SceneConfig) -> None:
     """Raise `ConfigError` for kinds of objects that do not exist; PyBullet is not needed."""
     for name in ("task_objects", "distractors"):
         for index, config in enumerate(getattr(scene, name)):

@@ -25,6 +25,7 @@ from armature.envs.tasks.base import Task
 from armature.envs.workspaces.base import Workspace
 from armature.infos import Infos
 from armature.registry import resolve, robot_actions, robots, tasks, workspaces
+from armature.scene import SceneConfig
 
 ObsType = np.ndarray | dict[str, np.ndarray]
 
@@ -119,10 +120,10 @@ class RobotEnv(gymnasium.Env[ObsType, np.ndarray]):
             robot_action=robot_action,
             gripper_action=gripper_action,
         )
+        scene = read_scene(task_objects, distractors, clutter)
         suited = {name: size for name, size in description.task_kwargs.items() if name in task_class.parameters()}
         self.task = task_class(**{**suited, **(task_kwargs or {})})
         self.task.hand = description.hand
-        scene = read_scene(task_objects, distractors, clutter)
         self.task.objects = task_class.chosen_objects(scene.task_objects)
         self.reward = Reward(self.task, reward, reward_weights or {})
         wanted = selection(observation, observation_parts, cameras, observation_noise, observation_latency)
@@ -136,13 +137,7 @@ class RobotEnv(gymnasium.Env[ObsType, np.ndarray]):
 
         visuals, coarse = render_mode == "rgb_array" or bool(cameras), bool(cameras)
         self.simulation = Simulation(gui=render_mode == "human", visuals=visuals, coarse=coarse, **simulation)
-        self.workspace: Workspace = workspaces.find(workspace)
-        self.workspace.build(self.simulation)
-        base = np.array(self.workspace.robot_offset) - (description.distance, 0, 0)
-        self.robot = Robot(self.simulation, description, base)
-        self.task.surroundings = self.workspace.area
-        self.bodies = self._built = self.task.build(self.simulation)
-        self.scenery = Scenery(self.simulation, scene, self.workspace.area)
+        self._build_world(description, workspaces.find(workspace), scene)
         if gripper_action == "auto":
             gripper_action = "width" if self.task.uses_gripper else "blocked"
         self.action_mode = mode_class(self.robot, self.workspace, gripper_action)
@@ -155,6 +150,16 @@ class RobotEnv(gymnasium.Env[ObsType, np.ndarray]):
         first = self._begin_episode(np.random.default_rng(0))
         self.action_space = spaces.Box(-1.0, 1.0, (self.action_mode.size,), np.float32)
         self.observation_space = _space_like(first)
+
+    def _build_world(self, description: RobotDescription, workspace: Workspace, scene: SceneConfig) -> None:
+        """Load workspace, robot, the task's bodies and what else lies about, in this order."""
+        self.workspace = workspace
+        workspace.build(self.simulation)
+        base = np.array(workspace.robot_offset) - (description.distance, 0, 0)
+        self.robot = Robot(self.simulation, description, base)
+        self.task.surroundings = workspace.area
+        self.bodies = self._built = self.task.build(self.simulation)
+        self.scenery = Scenery(self.simulation, scene, workspace.area)
 
     # -------------------------------------------------------------------------------------------- Gymnasium
 

@@ -11,7 +11,7 @@ import numpy as np
 from armature.envs import objects
 from armature.envs.objects import Extent, Spot
 from armature.errors import ConfigError
-from armature.scene import DistractorConfig, Scene
+from armature.scene import DistractorConfig, SceneConfig
 from armature.schema import parse
 
 if TYPE_CHECKING:
@@ -23,9 +23,10 @@ def read_scene(
     task_objects: Sequence[Mapping[str, Any]],
     distractors: Sequence[Mapping[str, Any]],
     clutter: Mapping[str, Any] | None,
-) -> Scene:
+) -> SceneConfig:
     """Read what a configuration says of bodies; raise `ConfigError` for whatever is wrong with it."""
-    scene = parse(Scene, {"task_objects": list(task_objects), "distractors": list(distractors), "clutter": clutter})
+    values = {"task_objects": [*task_objects], "distractors": [*distractors], "clutter": clutter}
+    scene = parse(SceneConfig, values)
     objects.check(scene)
     return scene
 
@@ -69,7 +70,7 @@ class Scenery:
         area: where they are, unless they have an area of their own (x0, x1, y0, y1 in metres).
     """
 
-    def __init__(self, simulation: Simulation, scene: Scene, area: Sequence[float]) -> None:
+    def __init__(self, simulation: Simulation, scene: SceneConfig, area: Sequence[float]) -> None:
         self.simulation, self.scene, self.area = simulation, scene, area
         self._distractors = [objects.add(simulation, config, loose=False) for config in scene.distractors]
         self._rooms = [objects.extent(config) for config in scene.distractors]

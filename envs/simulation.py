@@ -20,6 +20,7 @@ from armature.envs.bodies import UPRIGHT, Mechanism, MechanismState, Pose, Vecto
 from armature.envs.engine import p, pybullet_data
 from armature.envs.look import Look
 from armature.envs.meshes import drawn_as_it_collides
+from armature.envs.zero_pages import zeros_given_back
 from armature.errors import ArmatureError, ConfigError
 
 PARKING_Z = -10.0
@@ -63,7 +64,8 @@ class Simulation:
         self.movers: list[Callable[[float], None]] = []
         """Called before every substep with the seconds since the episode began: they place what moves on its own."""
         self.time = 0.0
-        self.client = p.connect(p.GUI if gui else p.DIRECT)
+        with nullcontext() if gui else zeros_given_back():  # a window has a thread of its own
+            self.client = p.connect(p.GUI if gui else p.DIRECT)
         self.look = Look()
         """What cameras go by; randomisation changes it."""
         self._loose: list[int] = []

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import psutil
@@ -99,3 +100,29 @@ def test_environments_load_no_learning_library():
         "assert not {'torch', 'stable_baselines3'} & set(sys.modules)\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True, env={**os.environ, "PYTHONPATH": os.getcwd()})
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux takes pages back")
+def test_an_environment_more_takes_little_memory():
+    """Worlds are full of pages of zeros, which are given back to the system."""
+    code = """
+import gymnasium, numpy as np, armature.envs
+from pathlib import Path
+def megabytes():
+    rows = Path("/proc/self/smaps_rollup").read_text().splitlines()
+    return sum(int(row.split()[1]) for row in rows if row.startswith("Rss:")) / 1024
+envs, seen = [], []
+for _ in range(4):
+    envs.append(gymnasium.make("armature/PandaPickAndPlace-v1", disable_env_checker=True).unwrapped)
+    seen.append(envs[-1].reset(seed=0)[0]["observation"])
+    for _ in range(50):
+        last = envs[-1].step(envs[-1].expert_action())[0]["observation"]
+    seen.append(last)
+    if len(envs) == 2:
+        first = megabytes()
+assert all(np.array_equal(row, seen[number % 2]) for number, row in enumerate(seen))
+print((megabytes() - first) / 2)
+"""
+    root = Path(__file__).parent.parent
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=root)
+    assert float(done.stdout) < 30, "without it, 40"
