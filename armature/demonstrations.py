@@ -32,7 +32,6 @@ from urllib.parse import quote
 import numpy as np
 import torch
 from gymnasium import spaces
-from stable_baselines3 import HerReplayBuffer
 from stable_baselines3.common.buffers import DictReplayBuffer, ReplayBuffer
 from stable_baselines3.common.vec_env import (
     VecEnv,
@@ -46,6 +45,7 @@ from stable_baselines3.common.vec_env.base_vec_env import VecEnvObs, VecEnvStepR
 from armature.checkpoints import replacing
 from armature.config import ROBOT_KEYS, Config
 from armature.errors import ConfigError, RunError
+from armature.hindsight import HindsightReplayBuffer
 from armature.nested import at, each, named
 from armature.state import space_from_json, space_to_json
 from armature.weights import DAMAGE, Arrays, read_arrays
@@ -256,7 +256,7 @@ def demonstration_arguments(cls: type, arguments: Mapping[str, Any], env: VecEnv
     """
     buffers = {
         None: DemonstrationDictBuffer if isinstance(env.observation_space, spaces.Dict) else DemonstrationBuffer,
-        HerReplayBuffer: DemonstrationHerBuffer,
+        HindsightReplayBuffer: DemonstrationHindsightBuffer,
     }
     asked: Any = arguments.get("replay_buffer_class")
     if asked not in buffers:
@@ -331,8 +331,8 @@ class DemonstrationDictBuffer(_WithDemonstrations, DictReplayBuffer):
     """`DictReplayBuffer` with demonstrations."""
 
 
-class DemonstrationHerBuffer(_WithDemonstrations, HerReplayBuffer):
-    """`HerReplayBuffer` with demonstrations, which keep the goals that they were made for."""
+class DemonstrationHindsightBuffer(_WithDemonstrations, HindsightReplayBuffer):
+    """`HindsightReplayBuffer` with demonstrations, which keep the goals that they were made for."""
 
 
 def _buffer_of(found: Demonstrations, like: ReplayBuffer) -> ReplayBuffer:

@@ -19,7 +19,6 @@ from typing import Any
 
 import numpy as np
 from gymnasium import spaces
-from stable_baselines3 import HerReplayBuffer
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.logger import Logger
 from stable_baselines3.common.vec_env import VecEnv
@@ -35,6 +34,7 @@ from armature.demonstrations import demonstration_arguments
 from armature.doors import check_definition, door, is_sb3
 from armature.errors import ConfigError, PluginError, RunError, UnknownNameError
 from armature.evaluation import Evaluation
+from armature.hindsight import HindsightReplayBuffer
 from armature.hyperparameters import hyperparameters, takes_argument
 from armature.plugins import load_extensions
 from armature.policies import check_features, check_observations, choose_policy, find_policy, home, require_findable
@@ -136,7 +136,7 @@ def _hindsight_arguments(cls: type, arguments: Mapping[str, Any], env: VecEnv, c
     if starts < first_episodes:
         log.info("learning_starts is raised from %d to %d, one episode of each environment", starts, first_episodes)
     return {
-        "replay_buffer_class": HerReplayBuffer,
+        "replay_buffer_class": HindsightReplayBuffer,
         "replay_buffer_kwargs": {"copy_info_dict": dense, **(arguments.get("replay_buffer_kwargs") or {})},
         "learning_starts": max(starts, first_episodes),
     }

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -14,6 +13,8 @@ from stable_baselines3.common.buffers import ReplayBuffer
 
 from armature.checkpoints import read_json, write_json
 from armature.errors import RunError
+from armature.hindsight import HindsightReplayBuffer
+from armature.infos import InfoTable
 from armature.nested import named
 from armature.weights import Arrays
 
@@ -27,9 +28,9 @@ def save_replay_buffer(buffer: ReplayBuffer, folder: Path) -> None:
     facts: dict[str, Any] = {"rows": rows, "pos": buffer.pos, "full": buffer.full, **_buffer_shape(buffer), "infos": []}
     if isinstance(buffer, HerReplayBuffer):
         facts["episode_starts"] = buffer._current_ep_start.tolist()
-        if buffer.copy_info_dict:
-            facts["infos"], columns = _info_columns(buffer.infos[:rows])
-            arrays |= {f"infos.{name}": column for name, column in columns.items()}
+    if isinstance(buffer, HindsightReplayBuffer):
+        facts["infos"] = list(buffer.infos.columns)
+        arrays |= {f"infos.{number}": column[:rows] for number, column in enumerate(buffer.infos.columns.values())}
     for name, array in arrays.items():
         np.save(_array_file(folder, name), array, allow_pickle=False)
     write_json(folder / "buffer.json", facts)
@@ -50,9 +51,11 @@ def load_replay_buffer(buffer: ReplayBuffer, folder: Path) -> None:
         buffer.pos, buffer.full = int(facts["pos"]), bool(facts["full"])
         for name, array in _buffer_arrays(buffer).items():
             array[:rows] = _read_rows(_array_file(folder, name), (rows, *array.shape[1:]), array.dtype)
+        if isinstance(buffer, HindsightReplayBuffer):
+            buffer.recount()
+            _restore_infos(buffer.infos, folder, facts["infos"], rows)
         if isinstance(buffer, HerReplayBuffer):
             buffer._current_ep_start = np.array(facts["episode_starts"], dtype=np.int64).reshape(buffer.n_envs)
-            _restore_infos(buffer, folder, facts["infos"], rows)
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # SB3 asks whether the episode goes on; it does not
                 buffer.truncate_last_trajectory()
@@ -91,47 +94,15 @@ def _read_rows(path: Path, shape: tuple[int, ...], dtype: np.dtype[Any]) -> np.n
     return array
 
 
-def _info_columns(infos: np.ndarray) -> tuple[list[str], Arrays]:
-    """Return what stands in every info: all paths, and the numbers. A reward of any step can need nothing else.
-
-    The path of a dict within an info ends with a slash.
-    """
-    flat = [dict(_entries(info)) for info in infos.ravel()]
-    common = set.intersection(*map(set, flat)) if flat else set()
-    paths, columns = [], {}
-    for path in sorted(common):
-        values = [info[path] for info in flat]
-        if path.endswith("/"):
-            paths.append(path)
-        elif len({np.shape(value) for value in values}) == 1:
-            paths.append(path)
-            columns[path] = np.array(values).reshape(*infos.shape, *np.shape(values[0]))
-    return paths, columns
-
-
-def _entries(info: Mapping[str, Any], parent: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield numbers and arrays of numbers, and the dicts that they stand in, by path."""
-    for key, value in info.items():
-        if isinstance(value, Mapping):
-            yield f"{parent}{key}/", None
-            yield from _entries(value, f"{parent}{key}/")
-        elif isinstance(value, (bool, int, float, np.generic, np.ndarray)) and np.asarray(value).dtype.kind in "biuf":
-            yield f"{parent}{key}", value
-
-
-def _restore_infos(buffer: HerReplayBuffer, folder: Path, paths: list[str], rows: int) -> None:
-    """Rebuild the infos of the filled rows from their columns."""
-    for path in paths:
-        *parents, last = path.split("/")
-        column = (
-            None if path.endswith("/") else _read_column(_array_file(folder, f"infos.{path}"), (rows, buffer.n_envs))
-        )
-        for index in np.ndindex(rows, buffer.n_envs):
-            info = buffer.infos[index]
-            for parent in parents:
-                info = info.setdefault(parent, {})
-            if column is not None:
-                info[last] = column[index]
+def _restore_infos(infos: InfoTable, folder: Path, paths: list[list[str]], rows: int) -> None:
+    """Fill the columns of a fresh table, which begins with the first time step."""
+    if not rows:
+        return
+    files = {tuple(path): _array_file(folder, f"infos.{number}") for number, path in enumerate(paths)}
+    found = {path: _read_column(file, (rows, infos.shape[1])) for path, file in files.items()}
+    infos.create((path, column[0, 0]) for path, column in found.items())
+    for path, column in found.items():
+        infos.columns[path][:rows] = column
 
 
 def _read_column(file: Path, shape: tuple[int, int]) -> np.ndarray:

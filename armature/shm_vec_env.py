@@ -13,6 +13,7 @@ import os
 import socket
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
+from functools import cached_property
 from multiprocessing.reduction import send_handle
 from typing import Any
 
@@ -50,12 +51,14 @@ class ShmVecEnv(VecEnv):
     Args:
         makers: make the environments, which have an attribute `episode`: the number of the episode that comes next.
         num_workers: processes; None takes one for each core.
+        twin: makes `twin`; None takes the first of `makers`.
 
     Raises:
         WorkerError: an environment could not be made, or too many workers were replaced.
     """
 
-    def __init__(self, makers: Sequence[Maker], num_workers: int | None = None) -> None:
+    def __init__(self, makers: Sequence[Maker], num_workers: int | None = None, twin: Maker | None = None) -> None:
+        self._make_twin = twin or makers[0]
         shares = np.array_split(np.arange(len(makers)), min(num_workers or cores(), len(makers)))
         self._workers = [_Remote([makers[index] for index in share], share.tolist()) for share in shares]
         self._closed = False
@@ -74,6 +77,11 @@ class ShmVecEnv(VecEnv):
         self._episodes = np.zeros(len(makers), dtype=np.int64)
         """Number of the episode that the next reset of each environment starts."""
         super().__init__(len(makers), observation_space, action_space)
+
+    @cached_property
+    def twin(self) -> gymnasium.Env[Any, Any]:
+        """An environment like the others, but in this process: calling its pure functions takes no message."""
+        return self._make_twin()
 
     @property
     def num_workers(self) -> int:
@@ -169,6 +177,10 @@ class ShmVecEnv(VecEnv):
         """Return an attribute of some environments."""
         return self._ask_each("get_attr", (attr_name,), (), indices)
 
+    def has_attr(self, attr_name: str) -> bool:
+        """Return whether every environment has an attribute."""
+        return all(self._ask_each("has_attr", (attr_name,), (), None))
+
     def set_attr(self, attr_name: str, value: Any, indices: VecEnvIndices = None) -> None:
         """Set an attribute of some environments."""
         self._ask_each("set_attr", (attr_name, value), (), indices)
@@ -208,6 +220,8 @@ class ShmVecEnv(VecEnv):
         self._closed = True
         self._end_workers()
         self._arrays.close()
+        if "twin" in vars(self):
+            self.twin.close()
 
     def _end_workers(self) -> None:
         for worker in self._workers:

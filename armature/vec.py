@@ -242,7 +242,8 @@ def make_vec_env(config: Config, stream: Stream, n_envs: int, render_mode: str |
     makers: list[Callable[[], gymnasium.Env[Any, Any]]] = [
         EnvMaker(config, stream, index, render_mode, row) for index in range(n_envs)
     ]
-    env = ShmVecEnv(makers, workers) if apart else DummyVecEnv(makers)
+    here = EnvMaker(config, stream, 0, None)
+    env = ShmVecEnv(makers, workers, here) if apart else DummyVecEnv(makers)
     return EpisodeLog(env) if stream == "train" else env
 
 

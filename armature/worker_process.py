@@ -79,6 +79,10 @@ class Worker:
         """Return an attribute of some environments."""
         return [self.envs[number].get_wrapper_attr(name) for number in numbers]
 
+    def has_attr(self, name: str, numbers: Sequence[int]) -> list[bool]:
+        """Return whether some environments have an attribute."""
+        return [self.envs[number].has_wrapper_attr(name) for number in numbers]
+
     def set_attr(self, name: str, value: Any, numbers: Sequence[int]) -> None:
         """Set an attribute of some environments."""
         for number in numbers:

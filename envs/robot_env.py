@@ -23,6 +23,7 @@ from armature.envs.scenery import Scenery, read_scene
 from armature.envs.simulation import Simulation
 from armature.envs.tasks.base import Task
 from armature.envs.workspaces.base import Workspace
+from armature.infos import Infos
 from armature.registry import resolve, robot_actions, robots, tasks, workspaces
 from armature.scene import SceneConfig
 
@@ -194,11 +195,7 @@ class RobotEnv(gymnasium.Env[ObsType, np.ndarray]):
     ) -> np.ndarray | float:
         """Return the reward of goals of shape (k,) with one info, or (n, k) with a sequence of n infos."""
         single = np.ndim(achieved_goal) == 1
-        infos = [info] if isinstance(info, Mapping) else info
-        facts: dict[str, np.ndarray] = {}
-        if self.reward.kind == "dense":
-            names = infos[0]["facts"]
-            facts = {name: np.array([row["facts"][name] for row in infos]) for name in names}
+        facts = _facts([info] if isinstance(info, Mapping) else info) if self.reward.kind == "dense" else {}
         achieved, desired = np.atleast_2d(achieved_goal), np.atleast_2d(desired_goal)
         rewards = self.reward.compute(self.task.success(achieved, desired), achieved, desired, facts).rewards
         return float(rewards[0]) if single else rewards
@@ -323,6 +320,13 @@ class RobotEnv(gymnasium.Env[ObsType, np.ndarray]):
 
     def _things(self) -> list[int]:
         return [*self.bodies.objects, *(mechanism.body for mechanism in self.bodies.mechanisms)]
+
+
+def _facts(infos: Sequence[Mapping[str, Any]]) -> dict[str, np.ndarray]:
+    """Return the facts of n infos, (n,) or (n, ...) by name."""
+    if isinstance(infos, Infos):
+        return infos.gather("facts")
+    return {name: np.array([info["facts"][name] for info in infos]) for name in infos[0]["facts"]}
 
 
 def _space_like(observation: ObsType) -> spaces.Space[Any]:

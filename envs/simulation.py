@@ -19,7 +19,6 @@ import numpy as np
 from armature.envs.bodies import UPRIGHT, Mechanism, MechanismState, Pose, Vector
 from armature.envs.engine import p, pybullet_data
 from armature.envs.look import Look
-from armature.envs.meshes import drawn_as_it_collides
 from armature.envs.zero_pages import zeros_given_back
 from armature.errors import ArmatureError, ConfigError
 
@@ -89,16 +88,21 @@ class Simulation:
     # -------------------------------------------------------------------------------------------- building
 
     def load_urdf(
-        self, path: str, position: Vector, quaternion: Vector = UPRIGHT, fixed: bool = True, scale: float = 1.0
+        self,
+        path: str,
+        position: Vector,
+        quaternion: Vector = UPRIGHT,
+        fixed: bool = True,
+        scale: float = 1.0,
+        flags: int = 0,
     ) -> int:
         """Load a URDF from a path or from PyBullet's data folder; return the body's id."""
-        flags = 0 if self.visuals else p.URDF_IGNORE_VISUAL_SHAPES
         body: int = p.loadURDF(
             path,
             position,
             quaternion,
             useFixedBase=fixed,
-            flags=flags,
+            flags=flags if self.visuals else flags | p.URDF_IGNORE_VISUAL_SHAPES,
             globalScaling=scale,
             physicsClientId=self.client,
         )
@@ -106,17 +110,13 @@ class Simulation:
             self._fixed.add(body)
         return body
 
-    def load_robot(self, path: str, position: Vector) -> int:
+    def load_robot(self, path: str, position: Vector, flags: int = 0) -> int:
         """Load a URDF, or the first body of an SDF, its base fixed at `position` in metres; return the body's id.
 
         Raises `pybullet.error` where PyBullet cannot read the file.
         """
-        with drawn_as_it_collides(path) if self.coarse else nullcontext(path) as file:
-            return self._load_robot(file, position)
-
-    def _load_robot(self, path: str, position: Vector) -> int:
         if not path.endswith(".sdf"):
-            return self.load_urdf(path, position)
+            return self.load_urdf(path, position, flags=flags)
         body: int = p.loadSDF(path, physicsClientId=self.client)[0]
         self._fixed.add(body)
         stands, quaternion = self.pose(body)  # of the base's centre of mass, while an SDF begins at the origin
@@ -171,28 +171,29 @@ class Simulation:
 
     def set_friction(self, body: int, lateral: float, rolling: float, spinning: float) -> None:
         """Set the friction of all of a body: a coefficient, and two lengths in metres."""
-        for link in self._links(body):
+        for link in self.links(body):
             self.set_dynamics(body, link, lateralFriction=lateral, rollingFriction=rolling, spinningFriction=spinning)
 
     def make_episodic(self, body: int) -> None:
         """Prepare a body that is placed anew in every episode."""
-        for link in self._links(body):
+        for link in self.links(body):
             # A sleeping body's state is not restored, and waking depends on history.
             self.set_dynamics(body, link, activationState=p.ACTIVATION_STATE_DISABLE_SLEEPING)
         self._loose.append(body)
 
     def bounds(self, body: int) -> tuple[np.ndarray, np.ndarray]:
         """Return the lowest and the highest corner (3,) of the box around a body."""
-        boxes = np.array([p.getAABB(body, link, physicsClientId=self.client) for link in self._links(body)])
+        boxes = np.array([p.getAABB(body, link, physicsClientId=self.client) for link in self.links(body)])
         return boxes[:, 0].min(axis=0), boxes[:, 1].max(axis=0)
 
-    def _links(self, body: int) -> range:
+    def links(self, body: int) -> range:
+        """Return the indices of a body's links, that of its base, -1, first."""
         return range(-1, p.getNumJoints(body, physicsClientId=self.client))
 
     def load_ghost(self, path: str, scale: float) -> int:
         """Load a URDF that is seen but never touched; return its id."""
         body = self.load_urdf(path, PARKED.position, scale=scale)
-        for link in self._links(body):
+        for link in self.links(body):
             self.make_ghost(body, link)
         return body
 
@@ -274,7 +275,7 @@ class Simulation:
     def paint(self, body: int, color: Vector) -> None:
         """Give all of a body one colour: red, green, blue, alpha in [0, 1]. Without visuals there is nothing to do."""
         if self.visuals:
-            for link in self._links(body):
+            for link in self.links(body):
                 p.changeVisualShape(body, link, rgbaColor=color, physicsClientId=self.client)
 
     def place_mechanism(self, mechanism: Mechanism, pose: Pose, opening: float) -> None:
@@ -335,7 +336,7 @@ class Simulation:
 
     def _forget_pairs(self, body: int) -> None:
         """Set the collision filters of a body to what they are: its entries in the broad phase are made anew."""
-        for link in self._links(body):
+        for link in self.links(body):
             if (body, link) in self._ghosts:
                 continue
             still = link == -1 and body in self._fixed

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 _MAPS = Path("/proc/self/maps")
-_WITHOUT_A_FILE = re.compile(r"^([0-9a-f]+)-([0-9a-f]+) rw-p \S+ 00:00 0\s*$", re.MULTILINE)
+_WITHOUT_A_FILE = re.compile(r"^([0-9a-f]+)-([0-9a-f]+) rw-p \S+ 00:00 0\s*(?:\[heap\])?$", re.MULTILINE)
 _DONT_NEED = 4
 """Linux's MADV_DONTNEED."""
 _SMALLEST = 1 << 18

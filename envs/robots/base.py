@@ -11,6 +11,7 @@ import numpy as np
 from armature.envs.bodies import Vector
 from armature.envs.engine import p
 from armature.envs.robots.description import RobotDescription
+from armature.envs.robots.joining import Place
 from armature.envs.robots.loading import load
 from armature.envs.simulation import Simulation
 from armature.registry import Table
@@ -88,12 +89,13 @@ class Robot:
 
     def __init__(self, simulation: Simulation, description: RobotDescription, base_position: Vector) -> None:
         self.simulation, self.description = simulation, description
-        self.body = load(simulation, description, base_position)
-        joints, links, limits = self._read_joints()
+        self.body, places, boxes = load(simulation, description, base_position)
+        joints, links, limits = self._read_joints(places)
         self.arm = [joints[name] for name in description.arm_joints]
         self.ee_link = links[description.ee_link]
+        self._read_end_effector(places[description.ee_link])
         self._read_gripper(joints, links)
-        self._watched = self._links_to_watch()
+        self._watched = self._links_to_watch(links, boxes)
         self._set_order(sorted(limits))
         self._hold_idle_joints(limits)
         self._lowest, self._highest = ([limits[joint][side] for joint in self.arm] for side in (0, 1))
@@ -104,10 +106,9 @@ class Robot:
         self._per_step = (1 / self.max_step).tolist()
         self.rest_pose = np.array(description.rest_pose)
         self._damping = self.DAMPING**2 * np.eye(len(self.arm))
-        self._has_offset = any(description.ee_offset)
         # A motor removes this share of its error in a substep: an error of `max_step` is met at the velocity limit.
         self._gains = [1 / simulation.substeps] * len(self._motors)
-        self._set_dynamics(links)
+        self._set_dynamics()
         self.set_strength(1.0)
         self.joint_targets = self.rest_pose
         self.ee_target: Floats = (0.0, 0.0, 0.0)
@@ -116,8 +117,11 @@ class Robot:
         self._jacobian: np.ndarray | None = None
         self.measure()
 
-    def _read_joints(self) -> tuple[Table[int], Table[int], dict[int, tuple[float, float]]]:
-        """Return indices of movable joints and of links by name, and the limits of these joints."""
+    def _read_joints(self, places: dict[str, Place]) -> tuple[Table[int], Table[int], dict[int, tuple[float, float]]]:
+        """Return indices of movable joints and of links by name, and the limits of these joints.
+
+        A link that was joined into another has that one's index.
+        """
         joints: Table[int] = Table(f"movable joint of {self.description.urdf}")
         links: Table[int] = Table(f"link of {self.description.urdf}")
         limits = {}
@@ -129,7 +133,19 @@ class Robot:
                 joints[info[1].decode()] = index
                 endless = info[8] > info[9]
                 limits[index] = (-2 * math.pi, 2 * math.pi) if endless else (info[8], info[9])
+        links.update({name: links[place.link] for name, place in places.items() if place.link in links})
         return joints, links, limits
+
+    def _read_end_effector(self, place: Place) -> None:
+        """Remember where the end effector is in the frame of the link that carries it."""
+        point = place.position + place.axes @ self.description.ee_offset
+        self._ee_place = point.tolist(), place.quaternion
+        self._ee_point = self._in_axes_of_inertia(self.ee_link, point).tolist()
+
+    def _in_axes_of_inertia(self, link: int, points: np.ndarray) -> np.ndarray:
+        """Return points (..., 3) of a link's frame along the axes that Bullet takes for those of Jacobians."""
+        turn = p.getDynamicsInfo(self.body, link, physicsClientId=self.simulation.client)[4]
+        return points @ np.reshape(p.getMatrixFromQuaternion(turn), (3, 3))
 
     def _read_gripper(self, joints: Table[int], links: Table[int]) -> None:
         gripper = self.description.gripper
@@ -166,12 +182,17 @@ class Robot:
         self._arm_columns = slice(first, first + len(columns)) if side_by_side else columns  # a slice is faster
         self._no_speeds = [0.0] * len(movable)
 
-    def _links_to_watch(self) -> list[int]:
-        """Return the links that can touch the table and should not: all but the first two of the arm, and fingers."""
-        client = self.simulation.client
-        links = range(self.arm[:3][-1], p.getNumJoints(self.body, physicsClientId=client))
-        solid = [link for link in links if p.getCollisionShapeData(self.body, link, physicsClientId=client)]
-        return [link for link in solid if link not in self.fingers]
+    def _links_to_watch(self, links: Table[int], boxes: dict[str, np.ndarray]) -> dict[int, np.ndarray]:
+        """Return the links that can touch the table and should not, and the corners (n, 3) of the boxes around them.
+
+        These are all but the first two of the arm, and fingers.
+        """
+        corners: dict[int, list[np.ndarray]] = {}
+        for name, box in boxes.items():
+            link = links.get(name, -1)
+            if link >= self.arm[:3][-1] and link not in self.fingers:
+                corners.setdefault(link, []).append(box)
+        return {link: np.concatenate(found) for link, found in corners.items()}
 
     def _hold_idle_joints(self, limits: Mapping[int, tuple[float, float]]) -> None:
         """Fix joints that are neither arm nor gripper at 0, or as near as their limits allow."""
@@ -186,7 +207,7 @@ class Robot:
             physicsClientId=self.simulation.client,
         )
 
-    def _set_dynamics(self, links: Table[int]) -> None:
+    def _set_dynamics(self) -> None:
         client = self.simulation.client
         for link in range(-1, p.getNumJoints(self.body, physicsClientId=client)):
             p.changeDynamics(
@@ -196,8 +217,6 @@ class Robot:
                 maxJointVelocity=max(self.description.max_velocities),
                 physicsClientId=client,
             )
-        for name in self.description.ghosts:
-            self.simulation.make_ghost(self.body, links[name])
         for joint in self.gripper_joints:
             inertia = p.getDynamicsInfo(self.body, joint, physicsClientId=client)[2]
             inertia = [max(value, self.REFLECTED_INERTIA) for value in inertia]
@@ -239,14 +258,12 @@ class Robot:
             self.body, self.ee_link, computeLinkVelocity=1, computeForwardKinematics=1, physicsClientId=client
         )
         self._positions = [joint[0] for joint in joints]
-        self._mass_centre, self._jacobian = link[2], None
+        self._jacobian = None
         count = len(self.arm)
-        point, velocity = link[4], link[6]
-        if self._has_offset:
-            arm = np.array(p.rotateVector(link[5], self.description.ee_offset))
-            point, velocity = (arm + link[4]).tolist(), (np.cross(link[7], arm) + link[6]).tolist()
+        point, quaternion = p.multiplyTransforms(link[4], link[5], *self._ee_place)
+        velocity = _velocity(point, link)
         width = self._width(self._positions[count : len(self._motors)])
-        self.now = RobotState(joints[:count], point, link[5], (velocity, link[7]), width)
+        self.now = RobotState(joints[:count], point, quaternion, (velocity, link[7]), width)
         return self.now
 
     def measure_joints(self) -> tuple[np.ndarray, np.ndarray]:
@@ -275,13 +292,11 @@ class Robot:
     def jacobian(self) -> np.ndarray:
         """Return how the end effector moves and turns with the arm's joints (6, n_arm), where they were measured."""
         if self._jacobian is None:
-            # Bullet takes the point of a Jacobian relative to the link's centre of mass.
-            point = [offset - mass for offset, mass in zip(self.description.ee_offset, self._mass_centre, strict=True)]
-            self._jacobian = self._link_jacobian(self.ee_link, point)
+            self._jacobian = self._link_jacobian(self.ee_link, self._ee_point)
         return self._jacobian
 
     def _link_jacobian(self, link: int, point: Floats) -> np.ndarray:
-        """Return the Jacobian (6, n_arm) of a point of a link, relative to its centre of mass."""
+        """Return the Jacobian (6, n_arm) of a point of a link, from its frame along the axes of its inertia."""
         positions = [self._positions[index] for index in self._urdf_order]
         linear, angular = p.calculateJacobian(
             self.body, link, point, positions, self._no_speeds, self._no_speeds, physicsClientId=self.simulation.client
@@ -304,11 +319,18 @@ class Robot:
 
     def low_links(self, height: float) -> list[tuple[float, np.ndarray]]:
         """Return how high (metres) each link that is lower than `height` is, and how joints lower it (n_arm,)."""
-        found = []
-        for link in self._watched:
-            lowest = p.getAABB(self.body, link, physicsClientId=self.simulation.client)[0][2]
-            if lowest < height:
-                found.append((lowest, -self._link_jacobian(link, (0.0, 0.0, 0.0))[2]))
+        found, client = [], self.simulation.client
+        for link, corners in self._watched.items():
+            # Quickly known, but of links that were joined not the tightest box.
+            if p.getAABB(self.body, link, physicsClientId=client)[0][2] < height:
+                *_, position, turn = p.getLinkState(
+                    self.body, link, computeForwardKinematics=1, physicsClientId=client
+                )[:6]
+                heights = corners @ p.getMatrixFromQuaternion(turn)[6:] + position[2]
+                lowest = int(heights.argmin())
+                if heights[lowest] < height:
+                    point = self._in_axes_of_inertia(link, corners[lowest]).tolist()
+                    found.append((float(heights[lowest]), -self._link_jacobian(link, point)[2]))
         return found
 
     def joints_towards(self, position: Floats, quaternion: Floats) -> np.ndarray:
@@ -403,3 +425,10 @@ class Robot:
         """Return the positions of the gripper's joints for an opening in metres."""
         share = width / (self.description.hand.max_width or 1.0)
         return [near + share * way for near, way in zip(self._closed, self._travel, strict=True)]
+
+
+def _velocity(point: Floats, link: Sequence[Floats]) -> tuple[float, float, float]:
+    """Return how fast a point (metres) moves that is fixed to a link, whose velocity is that of its centre of mass."""
+    (x, y, z), (mx, my, mz), (vx, vy, vz), (wx, wy, wz) = point, link[0], link[6], link[7]
+    x, y, z = x - mx, y - my, z - mz
+    return vx + wy * z - wz * y, vy + wz * x - wx * z, vz + wx * y - wy * x
