@@ -25,7 +25,12 @@ register(
     "pytorch",
     Combo(
         "armature.myalgos.fast_sac:FastSAC",
-        kwargs={**_LEARNING, "gradient_steps": 4, "ent_coef": "auto_0.02", "policy_kwargs": {"net_arch": [128, 128]}},
+        kwargs={
+            **_LEARNING,
+            "gradient_steps": 4,
+            "ent_coef": "auto_0.02",
+            "policy_kwargs": {"net_arch": [128, 128], "layer_norm": True},
+        },
         actions="box",
         hindsight=True,
         package="armature",
