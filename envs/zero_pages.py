@@ -19,6 +19,8 @@ _MAPS = Path("/proc/self/maps")
 _WITHOUT_A_FILE = re.compile(r"^([0-9a-f]+)-([0-9a-f]+) rw-p \S+ 00:00 0\s*(?:\[heap\])?$", re.MULTILINE)
 _DONT_NEED = 4
 """Linux's MADV_DONTNEED."""
+_MMAP_THRESHOLD, _LARGE = -3, 1 << 17
+"""glibc's M_MMAP_THRESHOLD and the bytes it begins with."""
 _SMALLEST = 1 << 18
 """Bytes of the smallest block worth looking at."""
 Block = tuple[int, int]
@@ -33,11 +35,19 @@ def zeros_given_back() -> Iterator[None]:
     if not _MAPS.exists():
         yield
         return
+    _keep_large_blocks_apart()
     before = _mapped()
     yield
     for start, stop in _added(before, _mapped()):
         if stop - start >= _SMALLEST:
             _give_back(start, stop)
+
+
+def _keep_large_blocks_apart() -> None:
+    """Let glibc take large blocks from the system and return them, rather than fill the gaps that others left."""
+    libc = ctypes.CDLL(None)
+    if hasattr(libc, "mallopt"):
+        libc.mallopt(_MMAP_THRESHOLD, _LARGE)
 
 
 def _mapped() -> list[Block]:
