@@ -286,15 +286,16 @@ class RobotEnv(gymnasium.Env[ObsType, np.ndarray]):
             self._first_success = len(self._actions)
 
     def _reward(self, info: dict[str, Any]) -> float:
-        """Return the reward of the present state; tell a dense one's terms, and the facts they need, in `info`."""
-        achieved, desired, facts = self.now.achieved_goal[None], self.now.goal[None], {}
-        if self.reward.kind == "dense":
-            info["facts"] = self.task.facts(self.now)
-            facts = {name: np.asarray(fact)[None] for name, fact in info["facts"].items()}
-        computed = self.reward.compute(self._success, achieved, desired, facts)
-        if computed.terms:
-            info["reward_terms"] = {name: float(term[0]) for name, term in computed.terms.items()}
-        return float(computed.rewards[0])
+        """Return the reward of the present state; tell in `info` its terms if it is dense, and what hindsight needs."""
+        if self.reward.kind == "sparse":
+            return float(self.reward.compute(self._success, *self._goals, {}).rewards[0])
+        facts = self.task.facts(self.now)
+        rows = {name: np.asarray(fact)[None] for name, fact in facts.items()}
+        rewards, terms = self.reward.compute(self._success, *self._goals, rows)
+        info["reward_terms"] = {name: float(term[0]) for name, term in terms.items()}
+        if self.observation.form == "goal":
+            info["facts"] = facts
+        return float(rewards[0])
 
     def _observe(self, action: np.ndarray) -> None:
         """Measure the world once; observation, reward and expert read the result."""
@@ -311,7 +312,8 @@ class RobotEnv(gymnasium.Env[ObsType, np.ndarray]):
             goal=self.goal,
         )
         now.achieved_goal = self.task.achieved_goal(now).astype(np.float32)
-        self._success = self.task.success(now.achieved_goal[None], now.goal[None])
+        self._goals = now.achieved_goal[None], now.goal[None]
+        self._success = self.task.success(*self._goals)
 
     def _eyes(self, wanted: ObservationConfig, marker: Marker) -> list[Eye]:
         """Make the cameras of the observation; a goal dict, which hindsight rewrites, must not show the goal."""
