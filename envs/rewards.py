@@ -1,8 +1,8 @@
 """Rewards: a sparse one, and a dense one that is the weighted mean of a task's named terms.
 
 Both are vectorised pure functions of goals and facts, so that hindsight relabelling needs no simulator. Facts are the
-few things besides the goals that a task's terms need (such as where the end effector is); with goal observations they stand in
-`info["facts"]`.
+few things besides the goals that a task's terms need (such as where the end effector is); with goal observations they
+stand in `info["facts"]`.
 """
 
 from __future__ import annotations
