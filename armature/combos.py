@@ -41,6 +41,8 @@ class Combo:
     """Whether the class needs the Lstm form of a policy."""
     replay_buffer: Literal["default", "her"] = "default"
     """`her`: the row replays with hindsight even when the config does not ask for it."""
+    overlaps: bool = False
+    """Whether the class learns while environments in worker processes step, and wants a core for itself."""
     package: str | None = None
     """The distribution the class comes from, shown by `--list-algos`; None for a file of somebody's own."""
     install: str | None = None

@@ -171,7 +171,7 @@ class Config(Strict):
     num_envs: int = key(16, "environment", ge=1, le=1024)
     """Environments that run side by side."""
     num_workers: int | None = key(None, "environment", ge=0, le=256)
-    """Processes that share the environments, with equal results; 0 is this one alone, null one a core for long runs."""
+    """Processes that share the environments, with equal results; 0: this one alone, null: what suits the cores."""
 
     algo: Text = key("sac", "algorithm")
     """Name of the algorithm, which `--list-algos` shows, or an address "file.py:Class" of your own."""

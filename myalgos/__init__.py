@@ -33,6 +33,7 @@ register(
         },
         actions="box",
         hindsight=True,
+        overlaps=True,
         package="armature",
     ),
 )

@@ -95,7 +95,7 @@ def fill(buffer, steps=40):
 
 def test_updates_equal_those_of_sb3(build, monkeypatch):
     """Critics, targets, actor and entropy coefficient are the same after five updates with the same noise."""
-    model = build(algo_kwargs={**TINY, "policy_delay": 1})
+    model = build(algo_kwargs={**TINY, "policy_delay": 1}, policy_kwargs={"net_arch": [16, 16], "layer_norm": False})
     fill(model.replay_buffer)
     theirs = copied_to_sb3(model)
 
