@@ -11,8 +11,8 @@ The mathematics is that of SB3's SAC; what differs is how it is computed, and wh
   processes learning and simulation share no time otherwise. The price: actions are chosen by a policy that is one round
   of updates older than SB3's. The order of everything is fixed, so results do not depend on the number of workers.
 
-The row of the table normalises the layers of the critics (`layer_norm`), which SB3's SAC does not: values of actions that
-nobody has tried stay bounded, and the same transitions teach more (Ball et al. 2023, arXiv 2302.02948).
+The row of the table normalises the layers of the critics (`layer_norm`), which SB3's SAC does not: values of actions
+that nobody has tried stay bounded, and the same transitions teach more (Ball et al. 2023, arXiv 2302.02948).
 
 A callback sees at a step what it sees with SB3: all updates on all transitions that are stored. `benchmarks/README.md`
 says what each of these gains.
