@@ -12,6 +12,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -26,6 +27,8 @@ PARKING_Z = -10.0
 """Height far under the floor where bodies wait while a reset empties the contact cache, in metres."""
 MOVING, STATIC = 1, 2
 """Bullet's own collision groups; what is static does not collide with what is static."""
+TWINS, TWINS_Z = (64, 128), -20.0
+"""Groups of two balls that help to forget, and their height in metres."""
 PARKED = Pose((0.0, 0.0, PARKING_Z))
 """Where a body is before it is placed for the first time."""
 
@@ -322,26 +325,49 @@ class Simulation:
             p.stepSimulation(physicsClientId=self.client)
 
     def forget_contacts(self, robot: int) -> None:
-        """Move every loose body far away, and empty the contact cache and the list of pairs of bodies that are near.
+        """Move every loose body far away, and forget all contacts and all pairs of bodies that were near.
 
         A reset in place that skips this leaks the history of earlier episodes into the next one: contacts kept by
         Bullet warm-start the solver, and pairs of which it drops but a few in a step decide the order of solving.
         """
         self.time = 0.0
+        bodies = (robot, *self._loose)
+        for body in bodies:
+            self._filter(body, touching=False)
+        self._rewind()
         for body in self._loose:
             self.park(body)
-        self.detect_collisions()
-        for body in (robot, *self._loose):
-            self._forget_pairs(body)
+        for body in bodies:
+            self._filter(body, touching=True)
 
-    def _forget_pairs(self, body: int) -> None:
-        """Set the collision filters of a body to what they are: its entries in the broad phase are made anew."""
+    def _filter(self, body: int, touching: bool) -> None:
+        """Let a body touch others or nothing: its entries in the broad phase are made anew, without any pairs."""
         for link in self.links(body):
             if (body, link) in self._ghosts:
                 continue
             still = link == -1 and body in self._fixed
-            group, mask = (STATIC, ~STATIC) if still else (MOVING, -1)
+            group, mask = ((STATIC, ~STATIC) if still else (MOVING, -1)) if touching else (0, 0)
             p.setCollisionFilterGroupMask(body, link, group, mask, physicsClientId=self.client)
+
+    def _rewind(self) -> None:
+        """Bring Bullet's list of pairs to its beginning, while nothing in the world touches anything.
+
+        Bullet drops pairs that have come apart a few at a time, and remembers where in the list it was. When it drops
+        the only pair, it begins anew.
+        """
+        for way in (0.0, 1.0):
+            self.place(self._twins[0], (way, 0, TWINS_Z))
+            self.detect_collisions()
+
+    @cached_property
+    def _twins(self) -> list[int]:
+        """Two balls far away that nobody sees and that touch each other alone."""
+        ball = p.createCollisionShape(p.GEOM_SPHERE, radius=0.1, physicsClientId=self.client)
+        place = (0, 0, TWINS_Z)
+        twins = [p.createMultiBody(0, ball, -1, place, physicsClientId=self.client) for _ in TWINS]
+        for twin, group, other in zip(twins, TWINS, reversed(TWINS), strict=True):
+            p.setCollisionFilterGroupMask(twin, -1, group, other, physicsClientId=self.client)
+        return twins
 
     def detect_collisions(self) -> None:
         """Recompute contacts for bodies that were placed without a step."""

@@ -321,3 +321,24 @@ def test_describe_robot_refuses_what_is_no_robot(tmp_path, capsys, urdf, words):
     assert words in capsys.readouterr().err
     assert train.main(["--describe-robot", str(tmp_path / "none.urdf")]) == 2
     assert "there is no file" in capsys.readouterr().err
+
+
+def wander(env, steps, seed):
+    """Take random steps with new episodes at random; return every number that was seen."""
+    rng, episode = np.random.default_rng(seed), 1000 * seed
+    seen = [env.reset(seed=episode)[0]]
+    for _ in range(steps):
+        observation, _, terminated, truncated, _ = env.step(rng.uniform(-1, 1, env.action_space.shape))
+        seen.append(observation)
+        if terminated or truncated or rng.random() < 0.02:
+            episode += 1
+            seen.append(env.reset(seed=episode)[0])
+    return np.array(seen)
+
+
+@pytest.mark.skipif(not installed("ur5"), reason='needs pip install -e ".[robots]"')
+def test_what_bullet_remembers_of_pairs_is_forgotten():
+    """It drops pairs that came apart a few at a time; where it was in their list once decided the order of solving."""
+    lived_in, fresh = (make(robot="ur5", task="switch", observation="flat") for _ in range(2))
+    wander(lived_in, 100, seed=2)
+    assert np.array_equal(wander(fresh, 650, seed=1), wander(lived_in, 650, seed=1))
