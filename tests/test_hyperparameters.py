@@ -8,14 +8,20 @@ import stable_baselines3
 import torch
 from stable_baselines3.common.noise import NormalActionNoise, OrnsteinUhlenbeckActionNoise, VectorizedActionNoise
 
+import armature.myalgos  # noqa: F401 - registers its rows
 from armature.argument_checks import check_algo_kwargs, check_policy_kwargs
 from armature.arguments import ACTIVATIONS, activation, build_kwargs, build_policy_kwargs
 from armature.combos import implemented_combos
+from armature.doors import is_sb3
 from armature.errors import ConfigError, UnknownNameError
 from armature.hyperparameters import hyperparameters
 from armature.registry import resolve
 
-INSTALLED = {algo: rows["pytorch"] for algo, rows in implemented_combos.items() if "pytorch" in rows}
+INSTALLED = {
+    algo: rows["pytorch"]
+    for algo, rows in implemented_combos.items()
+    if "pytorch" in rows and is_sb3(resolve(rows["pytorch"].algo_class))  # agents have parameters of their own
+}
 
 
 class Mine(stable_baselines3.PPO):
