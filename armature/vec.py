@@ -234,7 +234,7 @@ LONG = 20_000
 
 def make_vec_env(config: Config, stream: Stream, n_envs: int, render_mode: str | None = None) -> VecEnv:
     """Make `n_envs` environments, in this process or spread over worker processes (`num_workers`)."""
-    workers = _workers(config, n_envs) if stream == "train" else config.num_workers or 0
+    workers = worker_count(config, n_envs) if stream == "train" else config.num_workers or 0
     apart = workers > 0
     row = replace(_combo(config), algo_class="", policy=None, kwargs={}) if apart else None
     makers: list[Callable[[], gymnasium.Env[Any, Any]]] = [
@@ -245,7 +245,7 @@ def make_vec_env(config: Config, stream: Stream, n_envs: int, render_mode: str |
     return EpisodeLog(env) if stream == "train" else env
 
 
-def _workers(config: Config, n_envs: int) -> int:
+def worker_count(config: Config, n_envs: int) -> int:
     """Return how many processes share the environments of a training; 0 is this one."""
     if config.num_workers is not None:
         return config.num_workers

@@ -55,7 +55,7 @@ from armature.scene import DistractorConfig
 if TYPE_CHECKING:  # a selection is checked without loading PyBullet
     from armature.envs.bodies import MechanismState, ObjectState
     from armature.envs.eyes import Eye
-    from armature.envs.robots.base import RobotState
+    from armature.envs.robots.state import RobotState
 
 
 @dataclass(slots=True)

@@ -7,21 +7,19 @@ corrupts another with two. Time advances by calling `stepSimulation` as often as
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import nullcontext
 from functools import cached_property
-from typing import Any, NamedTuple
 
 import numpy as np
 
 from armature.envs.bodies import UPRIGHT, Mechanism, MechanismState, Pose, Vector
+from armature.envs.display import check_display
 from armature.envs.engine import p, pybullet_data
+from armature.envs.forms import scaled
 from armature.envs.look import Look
 from armature.envs.zero_pages import zeros_given_back
-from armature.errors import ArmatureError, ConfigError
+from armature.errors import ConfigError
 
 PARKING_Z = -10.0
 """Height far under the floor where bodies wait while a reset empties the contact cache, in metres."""
@@ -74,8 +72,6 @@ class Simulation:
         """Bodies that are moved out of the way while a reset empties the contact cache."""
         self._fixed: set[int] = set()
         """Bodies whose base no force moves."""
-        self._ghosts: set[tuple[int, int]] = set()
-        """Bodies and links that are seen and never touched."""
         p.setAdditionalSearchPath(pybullet_data.getDataPath(), physicsClientId=self.client)
         self.set_gravity(9.81)
         p.setPhysicsEngineParameter(
@@ -196,14 +192,8 @@ class Simulation:
     def load_ghost(self, path: str, scale: float) -> int:
         """Load a URDF that is seen but never touched; return its id."""
         body = self.load_urdf(path, PARKED.position, scale=scale)
-        for link in self.links(body):
-            self.make_ghost(body, link)
+        self._filter(body, touching=False)
         return body
-
-    def make_ghost(self, body: int, link: int) -> None:
-        """Let a link touch nothing from now on."""
-        self._ghosts.add((body, link))
-        p.setCollisionFilterGroupMask(body, link, 0, 0, physicsClientId=self.client)
 
     def add_mechanism(
         self, path: str, joint: str, handle: str, resistance: float, returns_to: float | None = None
@@ -231,7 +221,7 @@ class Simulation:
                 f"randomize.object_size: an object consists of {len(shapes)} shapes; only one of a single can be had "
                 "in other sizes. Leave it out, or choose another object."
             )
-        form = _scaled_form(shapes[0], factor)
+        form = scaled(shapes[0], factor)
         shape, visual = p.createCollisionShape(**form.solid, physicsClientId=client), -1
         if self.visuals and (seen := p.getVisualShapeData(body, physicsClientId=client)):
             visual = p.createVisualShape(**form.seen, rgbaColor=seen[0][7], physicsClientId=client)
@@ -343,8 +333,6 @@ class Simulation:
     def _filter(self, body: int, touching: bool) -> None:
         """Let a body touch others or nothing: its entries in the broad phase are made anew, without any pairs."""
         for link in self.links(body):
-            if (body, link) in self._ghosts:
-                continue
             still = link == -1 and body in self._fixed
             group, mask = ((STATIC, ~STATIC) if still else (MOVING, -1)) if touching else (0, 0)
             p.setCollisionFilterGroupMask(body, link, group, mask, physicsClientId=self.client)
@@ -378,45 +366,3 @@ class Simulation:
         if self.client >= 0 and p.isConnected(self.client):
             p.disconnect(self.client)
         self.client = -1
-
-
-class _Form(NamedTuple):
-    """A shape as arguments of `createCollisionShape` and `createVisualShape`, which differ in names."""
-
-    solid: dict[str, Any]
-    seen: dict[str, Any]
-
-
-def _scaled_form(shape: Sequence[Any], factor: float) -> _Form:
-    """Return a shape of `getCollisionShapeData`, whose place is relative to the centre of mass, in another size."""
-    _, _, kind, size, file, position, quaternion = shape
-    x, y, z = (factor * edge for edge in size)
-    offset = [factor * place for place in position]
-    common: dict[str, Any] = {"shapeType": kind}
-    if kind == p.GEOM_BOX:
-        common["halfExtents"] = (x / 2, y / 2, z / 2)
-    elif kind == p.GEOM_MESH:
-        common |= {"fileName": file.decode(), "meshScale": (x, y, z)}
-    else:  # a sphere has its radius thrice, cylinders and capsules have height and radius
-        common["radius"] = y
-    solid = {**common, "collisionFramePosition": offset, "collisionFrameOrientation": quaternion}
-    seen = {**common, "visualFramePosition": offset, "visualFrameOrientation": quaternion}
-    if kind in (p.GEOM_CYLINDER, p.GEOM_CAPSULE):
-        solid["height"] = seen["length"] = x
-    return _Form(solid, seen)
-
-
-def check_display() -> None:
-    """Raise `ArmatureError` unless a window can be opened: without a display PyBullet ends the whole process.
-
-    The answer is found by a child process that opens a window and closes it, since nothing else tells for sure.
-    """
-    remedy = "Run without --gui (record a video instead with --record FILE.mp4), or under a virtual display (xvfb-run)."
-    if sys.platform.startswith("linux") and not os.environ.get("DISPLAY"):
-        raise ArmatureError(f"cannot open a window: the environment variable DISPLAY is not set. {remedy}")
-    probe = "import pybullet as p; p.disconnect(p.connect(p.GUI))"
-    try:
-        subprocess.run([sys.executable, "-c", probe], capture_output=True, timeout=60, check=True)
-    except (subprocess.CalledProcessError, subprocess.TimeoutExpired):
-        display = os.environ.get("DISPLAY", "")
-        raise ArmatureError(f"cannot open a window on display {display!r}. {remedy}") from None

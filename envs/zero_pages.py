@@ -19,8 +19,11 @@ _MAPS = Path("/proc/self/maps")
 _WITHOUT_A_FILE = re.compile(r"^([0-9a-f]+)-([0-9a-f]+) rw-p \S+ 00:00 0\s*(?:\[heap\])?$", re.MULTILINE)
 _DONT_NEED = 4
 """Linux's MADV_DONTNEED."""
-_MMAP_THRESHOLD, _LARGE = -3, 1 << 17
-"""glibc's M_MMAP_THRESHOLD and the bytes it begins with."""
+_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
+"""glibc's M_TRIM_THRESHOLD: more than so many free bytes at the heap's end are returned to the system. And its
+M_MMAP_THRESHOLD: blocks from this size on are taken from the system one by one."""
+_FIRST, _LAST = 1 << 17, 1 << 25
+"""Bytes of the latter at first, and the most that glibc ever raises it to; the former is twice as large then."""
 _SMALLEST = 1 << 18
 """Bytes of the smallest block worth looking at."""
 Block = tuple[int, int]
@@ -35,19 +38,31 @@ def zeros_given_back() -> Iterator[None]:
     if not _MAPS.exists():
         yield
         return
-    _keep_large_blocks_apart()
-    before = _mapped()
-    yield
+    with _large_blocks_apart():
+        before = _mapped()
+        yield
     for start, stop in _added(before, _mapped()):
         if stop - start >= _SMALLEST:
             _give_back(start, stop)
 
 
-def _keep_large_blocks_apart() -> None:
-    """Let glibc take large blocks from the system and return them, rather than fill the gaps that others left."""
+@contextmanager
+def _large_blocks_apart() -> Iterator[None]:
+    """Let glibc take large blocks from the system, rather than fill the gaps that others left.
+
+    Afterwards it keeps what it has, as it would by itself after a while (mallopt(3)). A threshold that
+    was set stays where it is: learning would take each of its arrays from the system, page by page, in twice the time.
+    """
     libc = ctypes.CDLL(None)
-    if hasattr(libc, "mallopt"):
-        libc.mallopt(_MMAP_THRESHOLD, _LARGE)
+    if not hasattr(libc, "mallopt"):
+        yield
+        return
+    libc.mallopt(_MMAP_THRESHOLD, _FIRST)
+    try:
+        yield
+    finally:
+        libc.mallopt(_MMAP_THRESHOLD, _LAST)
+        libc.mallopt(_TRIM_THRESHOLD, 2 * _LAST)
 
 
 def _mapped() -> list[Block]:

@@ -25,40 +25,17 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from gymnasium import spaces
 from stable_baselines3 import SAC
-from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
-from stable_baselines3.common.type_aliases import PyTorchObs, ReplayBufferSamples, RolloutReturn, Schedule
+from stable_baselines3.common.type_aliases import PyTorchObs, ReplayBufferSamples, RolloutReturn
 from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvObs, VecEnvStepReturn
 from stable_baselines3.sac.policies import SACPolicy
 from torch.nn import functional
 
 from armature.errors import ConfigError
-from armature.myalgos.myalgo import EnsembleCritic, REDQPolicy
+from armature.myalgos.myalgo import REDQPolicy, descend
 
 # ---------------------------------------------------------------------------------------------- networks
-
-
-class BatchedCritic(EnsembleCritic):
-    """N action-value functions of the same shape, computed at once; layer normalisation only on request."""
-
-    def __init__(self, layer_norm: bool, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.layer_norm = layer_norm
-
-    def forward(self, observation: PyTorchObs, action: torch.Tensor) -> torch.Tensor:
-        """Return the values of all members with shape (members, batch, 1)."""
-        if self.layer_norm:
-            return super().forward(observation, action)
-        features = self.extract_features(observation, self.features_extractor)
-        *hidden, last = [(layer.weight, layer.bias) for layer in self.layers]
-        values = torch.cat([features, action], dim=1).expand(len(last[0]), -1, -1)
-        for weight, bias in hidden:
-            values = self.activation(torch.baddbmm(bias, values, weight))
-        weight, bias = last
-        # A product and a sum: matrix products with a single column are slow.
-        return (values * weight.mT).sum(dim=-1, keepdim=True) + bias
 
 
 class FastSACPolicy(REDQPolicy):
@@ -70,26 +47,17 @@ class FastSACPolicy(REDQPolicy):
 
     def __init__(
         self,
-        observation_space: spaces.Space[Any],
-        action_space: spaces.Box,
-        lr_schedule: Schedule,
+        *args: Any,
         n_critics: int = 2,
         layer_norm: bool = False,
         optimizer_class: type[torch.optim.Optimizer] = torch.optim.Adam,
         optimizer_kwargs: dict[str, Any] | None = None,
         **kwargs: Any,
     ) -> None:
-        self.layer_norm = layer_norm
         if optimizer_class is torch.optim.Adam:
             optimizer_kwargs = {"fused": True, **(optimizer_kwargs or {})}
         kwargs |= {"optimizer_class": optimizer_class, "optimizer_kwargs": optimizer_kwargs}
-        super().__init__(observation_space, action_space, lr_schedule, n_critics=n_critics, **kwargs)
-
-    def make_critic(self, features_extractor: BaseFeaturesExtractor | None = None) -> Any:
-        """Return fresh critics; SB3 asks for some to learn and some to make targets of."""
-        kwargs = self._update_features_extractor(self.critic_kwargs, features_extractor)
-        del kwargs["share_features_extractor"]  # SAC's policy leaves a shared one to the optimizer of the actor
-        return BatchedCritic(self.layer_norm, **kwargs).to(self.device)
+        super().__init__(*args, n_critics=n_critics, layer_norm=layer_norm, **kwargs)
 
 
 # ---------------------------------------------------------------------------------------------- collecting
@@ -125,7 +93,7 @@ class FastSAC(SAC):
     """
 
     policy_aliases = dict.fromkeys(("MlpPolicy", "CnnPolicy", "MultiInputPolicy"), FastSACPolicy)
-    critic: Any  # a BatchedCritic
+    critic: Any  # an EnsembleCritic
     critic_target: Any
 
     def __init__(self, policy: str | type[SACPolicy], env: Any, policy_delay: int = 2, **kwargs: Any) -> None:
@@ -181,7 +149,7 @@ class FastSAC(SAC):
             self.actor.reset_noise()
         self._n_updates += 1
         critic_loss = self._critic_loss(batch)
-        _descend(self.critic.optimizer, critic_loss)
+        descend(self.critic.optimizer, critic_loss)
         if self._n_updates % self.policy_delay == 0:
             self._update_actor(batch)
         if self._n_updates % self.target_update_interval == 0:
@@ -190,7 +158,7 @@ class FastSAC(SAC):
 
     def _update_actor(self, batch: ReplayBufferSamples) -> None:
         loss, log_prob = self._actor_loss(batch)
-        _descend(self.actor.optimizer, loss)
+        descend(self.actor.optimizer, loss)
         if self.ent_coef_optimizer is not None and self.log_ent_coef is not None:  # it is learned
             # The gradient of -log_ent_coef * mean(log_prob + target_entropy), written down.
             self.log_ent_coef.grad = -(log_prob.detach().mean(0) + float(self.target_entropy))
@@ -262,12 +230,3 @@ def split(drawn: ReplayBufferSamples, parts: int) -> list[ReplayBufferSamples]:
         return list(value.unflatten(0, (-1, parts)).transpose(0, 1).contiguous().unbind())
 
     return [type(drawn)(*batch) for batch in zip(*map(shares, drawn), strict=True)]
-
-
-def _descend(optimizer: torch.optim.Optimizer, loss: torch.Tensor) -> None:
-    """Take a step of an optimizer. Gradients are computed for its own parameters alone."""
-    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
-    for parameter in parameters:
-        parameter.grad = None
-    loss.backward(inputs=parameters)  # type: ignore[no-untyped-call]
-    optimizer.step()

@@ -44,36 +44,39 @@ class EnsembleLinear(nn.Module):
         self.weight = nn.Parameter(torch.empty(members, n_in, n_out).uniform_(-bound, bound))
         self.bias = nn.Parameter(torch.empty(members, 1, n_out).uniform_(-bound, bound))
 
-    def forward(self, inputs: torch.Tensor, members: torch.Tensor | slice) -> torch.Tensor:
+    def forward(self, inputs: torch.Tensor, members: torch.Tensor | None) -> torch.Tensor:
         """Return (members, batch, n_out) for inputs of (batch, n_in), the same for all, or (members, batch, n_in)."""
-        weight = self.weight[members]
-        return torch.baddbmm(self.bias[members], inputs.expand(len(weight), -1, -1), weight)
+        weight, bias = (self.weight, self.bias) if members is None else (self.weight[members], self.bias[members])
+        if weight.shape[-1] == 1:  # matrix products with a single column are slow
+            return (inputs * weight.mT).sum(dim=-1, keepdim=True) + bias
+        return torch.baddbmm(bias, inputs.expand(len(weight), -1, -1), weight)
 
 
 class EnsembleCritic(BaseModel):
-    """N action-value functions of the same shape, with layer normalisation."""
+    """N action-value functions of the same shape, with or without layer normalisation."""
 
     features_extractor: BaseFeaturesExtractor
 
     def __init__(
-        self, n_critics: int, net_arch: list[int], activation_fn: type[nn.Module], features_dim: int, **base: Any
+        self, n_critics: int, layer_norm: bool, net_arch: list[int], activation_fn: Any, features_dim: int, **base: Any
     ) -> None:
         super().__init__(**base)
-        self.n_critics = n_critics
+        self.n_critics, self.layer_norm = n_critics, layer_norm
         sizes = [features_dim + math.prod(self.action_space.shape or ()), *net_arch, 1]
         self.layers = nn.ModuleList(EnsembleLinear(n_critics, *pair) for pair in pairwise(sizes))
         self.activation = activation_fn()
 
     def forward(
-        self, observation: PyTorchObs, action: torch.Tensor, members: torch.Tensor | slice = slice(None)
+        self, observation: PyTorchObs, action: torch.Tensor, members: torch.Tensor | None = None
     ) -> torch.Tensor:
         """Return the values of some members, or of all, with shape (members, batch, 1)."""
         features = self.extract_features(observation, self.features_extractor)
         first, *others = self.layers
         values = first(torch.cat([features, action], dim=1), members)
         for layer in others:
-            # A plain normalisation: a learned scale would only repeat what the next layer's weights can do.
-            values = layer(self.activation(functional.layer_norm(values, values.shape[-1:])), members)
+            if self.layer_norm:  # a plain one: a learned scale would only repeat what the next layer's weights can do
+                values = functional.layer_norm(values, values.shape[-1:])
+            values = layer(self.activation(values), members)
         return values
 
 
@@ -81,6 +84,7 @@ class REDQPolicy(SACPolicy):
     """SAC's actor, a Gaussian squashed into the action space, beside an ensemble of critics.
 
     :param n_critics: members of the ensemble
+    :param layer_norm: whether the critics normalise their layers
     :param features_extractor_class: what makes a vector of an observation; null chooses by the observation space
     """
 
@@ -90,9 +94,11 @@ class REDQPolicy(SACPolicy):
         action_space: spaces.Box,
         lr_schedule: Schedule,
         n_critics: int = 5,
+        layer_norm: bool = True,
         features_extractor_class: type[BaseFeaturesExtractor] | None = None,
         **kwargs: Any,
     ) -> None:
+        self.layer_norm = layer_norm
         kwargs["features_extractor_class"] = features_extractor_class or default_extractor(observation_space)
         super().__init__(observation_space, action_space, lr_schedule, n_critics=n_critics, **kwargs)
 
@@ -100,7 +106,7 @@ class REDQPolicy(SACPolicy):
         """Return a fresh ensemble; SB3 asks for one to learn and one to make targets of."""
         kwargs = self._update_features_extractor(self.critic_kwargs, features_extractor)
         del kwargs["share_features_extractor"]  # SAC's policy leaves a shared one to the optimizer of the actor
-        return EnsembleCritic(**kwargs).to(self.device)
+        return EnsembleCritic(layer_norm=self.layer_norm, **kwargs).to(self.device)
 
 
 def default_extractor(space: spaces.Space[Any]) -> type[BaseFeaturesExtractor]:
@@ -158,7 +164,7 @@ class REDQ(SAC):
         values = self.critic(batch.observations, batch.actions)
         # A sum over the ensemble, so that each member learns as fast as it would alone.
         loss = functional.mse_loss(values, self._target(batch).expand_as(values)) * len(values)
-        _descend(self.critic.optimizer, loss)
+        descend(self.critic.optimizer, loss)
         self.logger.record_mean("train/critic_loss", loss.item() / len(values))
 
     @torch.no_grad()
@@ -175,10 +181,10 @@ class REDQ(SAC):
         actions, log_prob = self.actor.action_log_prob(batch.observations)
         weight = self._entropy_coefficient()
         loss = (weight * log_prob).mean() - self.critic(batch.observations, actions).mean()
-        _descend(self.actor.optimizer, loss)
+        descend(self.actor.optimizer, loss)
         if self.ent_coef_optimizer is not None and self.log_ent_coef is not None:  # it is learned
             surplus = (log_prob.detach() + float(self.target_entropy)).mean()
-            _descend(self.ent_coef_optimizer, -(self.log_ent_coef * surplus).sum())
+            descend(self.ent_coef_optimizer, -(self.log_ent_coef * surplus).sum())
         self.logger.record_mean("train/actor_loss", loss.item())
         self.logger.record_mean("train/ent_coef", weight.item())
 
@@ -186,13 +192,9 @@ class REDQ(SAC):
         return self.ent_coef_tensor if self.log_ent_coef is None else self.log_ent_coef.exp().detach()
 
 
-def _descend(optimizer: torch.optim.Optimizer, loss: torch.Tensor) -> None:
-    """Take a step of an optimizer. Gradients are computed for its own parameters alone.
-
-    So the actor's loss passes through the critics and leaves nothing in them.
-    """
+def descend(optimizer: torch.optim.Optimizer, loss: torch.Tensor) -> None:
+    """Take a step of an optimizer; gradients are computed for its own parameters alone, and none is left elsewhere."""
     optimizer.zero_grad()
-    loss.backward(  # type: ignore[no-untyped-call]
-        inputs=[parameter for group in optimizer.param_groups for parameter in group["params"]]
-    )
+    owned = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    loss.backward(inputs=owned)  # type: ignore[no-untyped-call]
     optimizer.step()

@@ -5,7 +5,6 @@ import math
 import numpy as np
 import pytest
 import torch
-from gymnasium import spaces
 from stable_baselines3 import SAC
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import Logger
@@ -17,7 +16,7 @@ from armature.combos import implemented_combos
 from armature.describe import describe_algo
 from armature.errors import ConfigError
 from armature.models import make_model
-from armature.myalgos.fast_sac import FastSAC, FastSACPolicy, split, squashed_gaussian
+from armature.myalgos.fast_sac import FastSAC, split, squashed_gaussian
 from armature.vec import make_vec_env, normalized
 
 TINY = {"buffer_size": 2000, "learning_starts": 64, "batch_size": 32}
@@ -293,16 +292,6 @@ def test_normalised_observations_and_another_optimizer(build):
     model = build(normalize=True, policy_kwargs=kwargs).learn(100, log_interval=None)
     assert type(model.critic.optimizer) is torch.optim.AdamW
     assert model._n_updates > 0
-
-
-def test_images_and_goals():
-    image = spaces.Box(0, 255, (3, 36, 36), np.uint8)
-    action = spaces.Box(-1, 1, (2,), np.float32)
-    goals = spaces.Dict({"camera": image, "desired_goal": spaces.Box(-1, 1, (2,))})
-    for space, extractor in ((image, "NatureCNN"), (goals, "CombinedExtractor")):
-        policy = FastSACPolicy(space, action, lambda _: 1e-3, net_arch=[8])
-        assert type(policy.actor.features_extractor).__name__ == extractor
-        assert policy.predict(space.sample())[0].shape == (2,)
 
 
 def test_the_row_says_what_it_takes():

@@ -18,6 +18,7 @@ from armature.config import Config
 from armature.describe import describe_algo
 from armature.errors import ConfigError
 from armature.models import make_model
+from armature.myalgos.fast_sac import FastSACPolicy
 from armature.myalgos.myalgo import REDQ, REDQPolicy
 from armature.vec import make_vec_env, normalized
 
@@ -172,14 +173,18 @@ def test_a_fixed_entropy_coefficient_and_state_dependent_noise(make_config, trai
     assert model._entropy_coefficient().item() == pytest.approx(0.1)
 
 
-def test_images_goals_and_normalised_vectors(make_config):
+@pytest.mark.parametrize("policy_class", [REDQPolicy, FastSACPolicy])
+def test_images_and_goals(policy_class):
     image = spaces.Box(0, 255, (3, 36, 36), np.uint8)
     action = spaces.Box(-1, 1, (2,), np.float32)
     goals = spaces.Dict({"camera": image, "desired_goal": spaces.Box(-1, 1, (2,))})
     for space, extractor in ((image, "NatureCNN"), (goals, "CombinedExtractor")):
-        policy = REDQPolicy(space, action, lambda _: 1e-3, net_arch=[8])
+        policy = policy_class(space, action, lambda _: 1e-3, net_arch=[8])
         assert type(policy.actor.features_extractor).__name__ == extractor
         assert policy.predict(space.sample())[0].shape == (2,)
+
+
+def test_normalised_vectors(make_config):
     config = make_config("myalgo", normalize=True)
     env = normalized(make_vec_env(config, "train", 2))
     algo_class, policy, kwargs = implemented_combos["myalgo"]["pytorch"]

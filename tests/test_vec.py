@@ -20,6 +20,7 @@ from armature.vec import (
     make_vec_env,
     normalized,
     set_episode_counters,
+    worker_count,
 )
 
 
@@ -82,6 +83,24 @@ def test_processes_give_the_same_numbers(make_config):
     set_episode_counters(apart, [0, 0])
     for a, b in zip(play(make_vec_env(config, "train", 2)), play(apart), strict=True):
         np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize(
+    ("keys", "workers"),
+    [
+        ({"algo": "sac"}, 4),
+        ({"algo": "fast_sac"}, 3),  # it learns while they simulate
+        ({"algo": "sac", "num_envs": 2}, 2),
+        ({"algo": "sac", "num_envs": 1}, 0),
+        ({"algo": "sac", "steps": 1000}, 0),  # over before processes have started
+        ({"algo": "sac", "num_workers": 7}, 7),
+    ],
+)
+def test_how_many_workers_there_are(keys, workers, monkeypatch):
+    monkeypatch.setattr("armature.vec.cores", lambda: 4)
+    load_plugins(["armature.myalgos"])
+    config = Config(steps=100_000).model_copy(update=keys)
+    assert worker_count(config, config.num_envs) == workers
 
 
 def test_finished_episodes_are_logged_and_reported(make_config):

@@ -14,7 +14,8 @@ from armature.errors import ConfigError
 from armature.registry import resolve, robot_actions, tasks
 
 if TYPE_CHECKING:  # whether a mode suits a task is checked without loading PyBullet
-    from armature.envs.robots.base import Robot, RobotState
+    from armature.envs.robots.base import Robot
+    from armature.envs.robots.state import RobotState
     from armature.envs.tasks.base import Waypoint
     from armature.envs.workspaces.base import Workspace
 
@@ -96,10 +97,9 @@ class ActionMode(ABC):
         joints = robot.now.joint_positions
         self.limits.look()
         joint_targets = robot.within_limits(joint_targets)
-        motion = joint_targets - joints
-        share = min(1.0, 1 / float(np.abs(motion / robot.max_step).max(initial=1e-9)))
-        allowed = self.limits.allowed_motion(share * motion)
-        robot.joint_targets = joint_targets if np.array_equal(allowed, share * motion) else joints + allowed
+        motion = np.array(robot.slowed((joint_targets - joints).tolist()))
+        allowed = self.limits.allowed_motion(motion)
+        robot.joint_targets = joint_targets if np.array_equal(allowed, motion) else joints + allowed
         robot.drive()
 
     # -------------------------------------------------------------------------------------------- checked early

@@ -16,7 +16,7 @@ from armature.envs.bodies import Vector
 from armature.envs.rotations import turn_between, turned
 
 if TYPE_CHECKING:
-    from armature.envs.robots.base import RobotState
+    from armature.envs.robots.state import RobotState
 
 
 class EndEffectorMode(ActionMode):

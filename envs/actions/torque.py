@@ -11,7 +11,7 @@ from armature.envs.actions.limits import clipped
 from armature.envs.bodies import Vector
 
 if TYPE_CHECKING:
-    from armature.envs.robots.base import RobotState
+    from armature.envs.robots.state import RobotState
 
 
 class JointTorque(JointMode):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 
@@ -13,61 +13,9 @@ from armature.envs.engine import p
 from armature.envs.robots.description import RobotDescription
 from armature.envs.robots.joining import Place
 from armature.envs.robots.loading import load
+from armature.envs.robots.state import Floats, RobotState, point_velocity
 from armature.envs.simulation import Simulation
 from armature.registry import Table
-
-Floats = Sequence[float]
-
-
-class RobotState:
-    """What was measured after a control step; world frame, SI units.
-
-    Kept as the engine gave it and made into arrays when asked for, since most of it rarely is.
-    """
-
-    __slots__ = ("ee_point", "ee_quaternion", "gripper_width", "joints", "motion")
-
-    def __init__(
-        self,
-        joints: Sequence[Floats],
-        ee_point: Floats,
-        ee_quaternion: Floats,
-        motion: tuple[Floats, Floats],
-        width: float,
-    ) -> None:
-        self.joints, self.motion = joints, motion
-        """Position and velocity first of each joint; linear and angular velocity of the end effector."""
-        self.ee_point = ee_point
-        """Position of the end effector as three floats, in metres."""
-        self.ee_quaternion = ee_quaternion
-        """Its orientation: x, y, z, w."""
-        self.gripper_width = width
-        """Metres; 0 without a gripper."""
-
-    @property
-    def joint_positions(self) -> np.ndarray:
-        """(n_arm,) radians."""
-        return np.array([joint[0] for joint in self.joints])
-
-    @property
-    def joint_velocities(self) -> np.ndarray:
-        """(n_arm,) radians per second."""
-        return np.array([joint[1] for joint in self.joints])
-
-    @property
-    def ee_position(self) -> np.ndarray:
-        """(3,) metres."""
-        return np.array(self.ee_point)
-
-    @property
-    def ee_velocity(self) -> np.ndarray:
-        """(3,) metres per second."""
-        return np.array(self.motion[0])
-
-    @property
-    def ee_spin(self) -> np.ndarray:
-        """(3,) angular velocity in radians per second."""
-        return np.array(self.motion[1])
 
 
 class Robot:
@@ -261,7 +209,7 @@ class Robot:
         self._jacobian = None
         count = len(self.arm)
         point, quaternion = p.multiplyTransforms(link[4], link[5], *self._ee_place)
-        velocity = _velocity(point, link)
+        velocity = point_velocity(point, link)
         width = self._width(self._positions[count : len(self._motors)])
         self.now = RobotState(joints[:count], point, quaternion, (velocity, link[7]), width)
         return self.now
@@ -370,16 +318,19 @@ class Robot:
         """Return joint positions (n_arm,) clipped to the joints' limits, in radians."""
         return np.minimum(np.maximum(joints, self.low), self.high)
 
-    def drive(self) -> None:
-        """Send `joint_targets` (radians) and `width_target` (metres) to the motors.
+    def slowed(self, motion: Iterable[float]) -> list[float]:
+        """Return a motion (n_arm,) of a control step, in radians, that no joint is too slow for.
 
-        If a joint would exceed its velocity limit, all are slowed by the same factor, so that the path stays straight.
+        All joints are slowed by the same factor, so that the path stays straight.
         """
-        joints, targets = self._positions[: len(self.arm)], self.joint_targets.tolist()
-        motion = list(map(operator.sub, targets, joints))
-        excess = max(map(abs, map(operator.mul, motion, self._per_step)))
-        if excess > 1:
-            targets = [joint + way / excess for joint, way in zip(joints, motion, strict=True)]
+        ways = list(motion)
+        excess = max(map(abs, map(operator.mul, ways, self._per_step)))
+        return [way / excess for way in ways] if excess > 1 else ways
+
+    def drive(self) -> None:
+        """Send `joint_targets` (radians) and `width_target` (metres) to the motors, no faster than the joints can."""
+        joints = self._positions[: len(self.arm)]
+        targets = list(map(operator.add, joints, self.slowed(map(operator.sub, self.joint_targets.tolist(), joints))))
         p.setJointMotorControlArray(
             self.body,
             self._motors,
@@ -425,10 +376,3 @@ class Robot:
         """Return the positions of the gripper's joints for an opening in metres."""
         share = width / (self.description.hand.max_width or 1.0)
         return [near + share * way for near, way in zip(self._closed, self._travel, strict=True)]
-
-
-def _velocity(point: Floats, link: Sequence[Floats]) -> tuple[float, float, float]:
-    """Return how fast a point (metres) moves that is fixed to a link, whose velocity is that of its centre of mass."""
-    (x, y, z), (mx, my, mz), (vx, vy, vz), (wx, wy, wz) = point, link[0], link[6], link[7]
-    x, y, z = x - mx, y - my, z - mz
-    return vx + wy * z - wz * y, vy + wz * x - wx * z, vz + wx * y - wy * x

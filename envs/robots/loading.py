@@ -147,7 +147,7 @@ def _read_link(body: int, link: int, client: int) -> tuple[str, Link]:
     if not p.getCollisionShapeData(body, link, physicsClientId=client):
         return name, Link(mass, moments, centre, axes, np.zeros((0, 3)))
     # With the axes of its inertia along the world's, what Bullet knows to be around the link is a tight box.
-    base, (_, turned) = (p.getBasePositionAndOrientation(body, physicsClientId=client)[1], _pose(body, link, client))
+    base, turned = p.getBasePositionAndOrientation(body, physicsClientId=client)[1], _pose(body, link, client)[1]
     back = p.multiplyTransforms((0, 0, 0), p.invertTransform((0, 0, 0), turned)[1], (0, 0, 0), base)[1]
     p.resetBasePositionAndOrientation(body, (0, 0, 0), back, physicsClientId=client)
     box = np.array(p.getAABB(body, link, physicsClientId=client)) - _pose(body, link, client)[0]
