@@ -173,7 +173,7 @@ class Config(Strict):
     num_workers: int | None = key(None, "environment", ge=0, le=256)
     """Processes that share the environments, with equal results; 0: this one alone, null: what suits the cores."""
 
-    algo: Text = key("sac", "algorithm")
+    algo: Text = key("fast_sac", "algorithm")
     """Name of the algorithm, which `--list-algos` shows, or an address "file.py:Class" of your own."""
     train_framework: Text = key("pytorch", "algorithm")
     """Deep-learning framework that the algorithm is written in."""

@@ -89,7 +89,7 @@ class ActionMode(ABC):
             number = float(np.sign(number))
         blocked_at = self.robot.now.gripper_width - self.WIDTH_LEASH
         width = max(self.robot.width_target, blocked_at) + number * self.WIDTH_STEP
-        self.robot.width_target = within(width, 0.0, self.robot.description.hand.max_width)
+        self.robot.width_target = within(width, 0.0, self.robot.max_width)
 
     def go(self, joint_targets: np.ndarray) -> None:
         """Drive the joints (n_arm,) towards positions in radians, as far as limits and borders allow."""

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from armature.envs.actions.base import ActionMode
-from armature.envs.actions.limits import within
 from armature.envs.bodies import Vector
 from armature.envs.rotations import turn_between, turned
 
@@ -46,10 +45,10 @@ class EndEffectorMode(ActionMode):
     def move_arm(self, action: np.ndarray) -> None:
         """Move the target, keep it inside the workspace and near the arm, and go there."""
         robot, leash = self.robot, self.POSITION_LEASH
-        wanted = map(within, self.wanted_position(action[:3].tolist()), *self.limits.box)
-        robot.ee_target = [
-            within(x, now - leash, now + leash) for x, now in zip(wanted, robot.now.ee_point, strict=True)
-        ]
+        low, high = self.limits.box
+        inside = map(min, map(max, self.wanted_position(action[:3].tolist()), low), high)
+        now = robot.now.ee_point
+        robot.ee_target = [min(max(x, at - leash), at + leash) for x, at in zip(inside, now, strict=True)]
         if self.turns_hand:
             robot.ee_target_quaternion = self._on_leash(self.wanted_orientation(action[3:]))
         joints = robot.joints_towards(robot.ee_target, robot.ee_target_quaternion)

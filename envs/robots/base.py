@@ -17,6 +17,9 @@ from armature.envs.robots.state import Floats, RobotState, point_velocity
 from armature.envs.simulation import Simulation
 from armature.registry import Table
 
+solve = np.linalg._umath_linalg.solve1
+"""Solves a system of equations. What `numpy.linalg.solve` does around it takes twice as long as everything else."""
+
 
 class Robot:
     """A robot in a simulation.
@@ -37,6 +40,8 @@ class Robot:
 
     def __init__(self, simulation: Simulation, description: RobotDescription, base_position: Vector) -> None:
         self.simulation, self.description = simulation, description
+        self.max_width = description.hand.max_width
+        """Metres that the gripper opens at most; 0 without one."""
         self.body, places, boxes = load(simulation, description, base_position)
         joints, links, limits = self._read_joints(places)
         self.arm = [joints[name] for name in description.arm_joints]
@@ -224,7 +229,7 @@ class Robot:
     def _width(self, positions: list[float]) -> float:
         """Return the opening of the gripper in metres: the mean over its joints of how far each is open."""
         shares = [(now - near) / way for now, near, way in zip(positions, self._closed, self._travel, strict=True)]
-        return sum(shares) / len(shares) * self.description.hand.max_width if shares else 0.0
+        return sum(shares) / len(shares) * self.max_width if shares else 0.0
 
     def grasps(self, body: int) -> bool:
         """Return whether all fingers touch a body."""
@@ -312,7 +317,7 @@ class Robot:
 
     def _least_squares(self, jacobian: np.ndarray, error: np.ndarray, posture: np.ndarray) -> np.ndarray:
         transposed = jacobian.T
-        return np.linalg.solve(transposed @ jacobian + self._damping, transposed @ error + posture)
+        return solve(transposed @ jacobian + self._damping, transposed @ error + posture)
 
     def within_limits(self, joints: np.ndarray) -> np.ndarray:
         """Return joint positions (n_arm,) clipped to the joints' limits, in radians."""
@@ -374,5 +379,5 @@ class Robot:
 
     def _gripper_positions(self, width: float) -> list[float]:
         """Return the positions of the gripper's joints for an opening in metres."""
-        share = width / (self.description.hand.max_width or 1.0)
+        share = width / (self.max_width or 1.0)
         return [near + share * way for near, way in zip(self._closed, self._travel, strict=True)]
