@@ -45,7 +45,7 @@ setup(
     python_requires=">=3.10",
     packages=packages(),
     package_dir=FOLDERS,
-    package_data={"armature": ["py.typed"], "armature.envs": ["assets/**/*"], "armature.configs": ["*.json"]},
+    package_data={"armature": ["py.typed"], "armature.envs": ["assets/**/*"], "armature.configs": ["**/*.json"]},
     cmdclass={"build_py": BuildWithScripts},
     entry_points={
         "console_scripts": ["armature-train = armature.train:main", "armature-test = armature.test:main"],

@@ -308,7 +308,8 @@ def find(name: str | Path) -> Path:
 
 def shipped_configs() -> list[str]:
     """Return the names of the configurations that come with Armature."""
-    found = {file.name for entry in armature.__path__ for file in (Path(entry) / "configs").glob("*.json")}
+    folders = [Path(entry) / "configs" for entry in armature.__path__]
+    found = {file.relative_to(folder).as_posix() for folder in folders for file in folder.rglob("*.json")}
     return sorted(found - {"schema.json"})
 
 
