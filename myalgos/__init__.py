@@ -28,6 +28,7 @@ register(
         kwargs={
             **_LEARNING,
             "gradient_steps": 4,
+            "tau": 0.01,  # twice SB3's: with an update for four transitions targets would lag behind
             "ent_coef": "auto_0.02",
             "policy_kwargs": {"net_arch": [128, 128], "layer_norm": True},
         },
