@@ -1,7 +1,7 @@
 """Replay what was trained: success rate with its interval, return, length, steps to success; a video on request.
 
     python test.py                                            # the newest run; in a fresh clone the reference run
-    python test.py --model trained_models/panda_reach_sac_1   # a run, or its best/, final/ or checkpoints/<step>/
+    python test.py --model trained_models/panda_reach_fast_sac_1   # a run, or its best/, final/ or checkpoints/<step>/
     python test.py --record reach.mp4 --episodes=5            # film it
     python test.py --control expert --config configs/push.json
     python test.py --control expert --config configs/push.json --save-demos push.npz     # to learn from

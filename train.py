@@ -3,7 +3,7 @@
     python train.py                                       # the default run: a Panda learns to reach
     python train.py --config configs/push.json            # a file; shipped ones are found by name, too
     python train.py --algo=ppo --algo_kwargs.n_steps=64   # every key of a config is a flag, and flags win
-    python train.py --resume trained_models/panda_reach_sac_1
+    python train.py --resume trained_models/panda_reach_fast_sac_1
 
 A run writes, in `<logdir>/<run_name>`: config.json, run.json, metrics.csv, monitor.csv, evaluations.csv, summary.json,
 checkpoints/, best/, final/, plots/, tensorboard/ and, on request, videos/. Ctrl-C and SIGTERM save and stop.

@@ -34,7 +34,7 @@ def finished_run(logdir, name, started):
 @pytest.mark.parametrize(
     ("keys", "name"),
     [
-        ({}, "panda_reach_sac_1"),
+        ({}, "panda_reach_fast_sac_1"),
         ({"algo": "own/my_algo.py:MyAlgo"}, "panda_reach_MyAlgo_1"),
         ({"task_type": "push", "algo": "tqc"}, "panda_push_tqc_1"),
         ({"env_name": "armature/PandaPush-v1"}, "PandaPush-v1_sac_1"),
@@ -50,9 +50,9 @@ def test_names_of_runs(tmp_path, keys, name):
 
 
 def test_t14_numbers_go_on_after_the_highest(tmp_path):
-    for name in ("panda_reach_sac_2", "panda_reach_sac_9", "panda_reach_sac_old", "panda_push_sac_50"):
+    for name in ("panda_reach_fast_sac_2", "panda_reach_fast_sac_9", "panda_reach_fast_sac_old", "panda_push_fast_sac_50"):
         (tmp_path / name).mkdir()
-    assert new_run(Config(logdir=str(tmp_path))).name == "panda_reach_sac_10"
+    assert new_run(Config(logdir=str(tmp_path))).name == "panda_reach_fast_sac_10"
 
 
 def test_simultaneous_starts_get_folders_of_their_own(tmp_path):
