@@ -55,11 +55,13 @@ def _parts(policy: Any, action: str) -> tuple[list[str], list[Branch]]:
 
 
 def _critic(critic: Any) -> Branch:
-    """Return the branch of a critic; SB3's are several networks alike, and others are only named."""
+    """Return the branch of a critic; several networks alike, SB3's or an ensemble in one, are drawn, others named."""
     first, *others = [net for name, net in critic.named_children() if "extractor" not in name]
     nets = list(first) if type(first).__name__ == "ModuleList" else [first, *others]
-    alike = type(nets[0]).__name__ == "Sequential"
-    layers = _sizes(critic.features_extractor, nets[0][:-1]) if alike else [type(critic).__name__]
+    if hasattr(critic, "n_critics") and hasattr(nets[0], "out_features"):  # layers that hold those of all members
+        nets = [nets] * critic.n_critics
+    alike = type(nets[0]).__name__ in ("Sequential", "list")
+    layers = _sizes(critic.features_extractor, *nets[0][:-1]) if alike else [type(critic).__name__]
     return Branch(
         layers, f"value of the action, {len(nets)} times" if alike and len(nets) > 1 else "value of the action"
     )

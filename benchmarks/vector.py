@@ -126,18 +126,14 @@ def robots(count: int) -> list[Callable[[], Any]]:
 
 
 def pick_and_place(turns: int) -> dict[str, Any]:
-    """Return the rates of pick and place in two workers and alone in one process."""
-    vectors = {
-        "16 in two workers": (ShmVecEnv(robots(16), 2), 16),
-        "16 in one worker": (ShmVecEnv(robots(16), 1), 16),
-        "one in this process": (DummyVecEnv(robots(1)), 1),
-    }
+    """Return the rates of pick and place in two workers, in one, and alone in one process."""
+    vectors = {f"{count} in two workers": (ShmVecEnv(robots(count), 2), count) for count in (2, 4, 8, 16)}
+    vectors["16 in one worker"] = (ShmVecEnv(robots(16), 1), 16)
+    vectors["one in this process"] = (DummyVecEnv(robots(1)), 1)
     with opened(vectors) as envs:
         rates = medians(envs, turns)
-    return {
-        "steps_per_second": rates,
-        "two_workers_over_one_environment": round(rates["16 in two workers"] / rates["one in this process"], 2),
-    }
+    alone = rates["one in this process"]
+    return {"steps_per_second": rates, "times_one": {name: round(rate / alone, 2) for name, rate in rates.items()}}
 
 
 def megabytes(processes: list[int | None]) -> float:

@@ -40,7 +40,7 @@ class EnsembleLinear(nn.Module):
 
     def __init__(self, members: int, n_in: int, n_out: int) -> None:
         super().__init__()
-        bound = 1 / math.sqrt(n_in)  # as torch.nn.Linear has it
+        self.out_features, bound = n_out, 1 / math.sqrt(n_in)  # as torch.nn.Linear has it
         self.weight = nn.Parameter(torch.empty(members, n_in, n_out).uniform_(-bound, bound))
         self.bias = nn.Parameter(torch.empty(members, 1, n_out).uniform_(-bound, bound))
 

@@ -17,6 +17,8 @@ import armature.shared_lstm_policies
 from armature.config import Config
 from armature.describe import describe_network
 from armature.drawing import draw_network
+from armature.myalgos.fast_sac import FastSAC
+from armature.myalgos.myalgo import REDQ
 from armature.vec import SpacesOnly
 
 ROOT = Path(armature.__file__).parent.parent
@@ -68,12 +70,12 @@ def test_b26_b27_a_flat_list_is_seen_to_be_separate(algorithm):
     assert lines[2] == "Tanh, 36,359 parameters"
 
 
-@pytest.mark.parametrize("algorithm", [SAC, TD3, DDPG, TQC, CrossQ])
+@pytest.mark.parametrize("algorithm", [SAC, TD3, DDPG, TQC, CrossQ, FastSAC, REDQ])
 def test_b27_actor_and_critics_are_drawn(algorithm):
     lines = drawn(algorithm, kwargs={"buffer_size": 10}, net_arch={"pi": [16], "qf": [32, 24]}).splitlines()
     assert lines[0] == "observation (10) -+-> 16 -> action (3)"
     assert lines[1].strip().startswith("+-> 32 -> 24 -> value of the action")
-    assert ("2 times" in lines[1]) == (algorithm is not DDPG)
+    assert ("5 times" if algorithm is REDQ else "2 times" if algorithm is not DDPG else "action") in lines[1]
     assert ("targets" in lines[2]) == (algorithm is not CrossQ)
 
 

@@ -37,9 +37,9 @@ def finished_run(logdir, name, started):
         ({}, "panda_reach_fast_sac_1"),
         ({"algo": "own/my_algo.py:MyAlgo"}, "panda_reach_MyAlgo_1"),
         ({"task_type": "push", "algo": "tqc"}, "panda_push_tqc_1"),
-        ({"env_name": "armature/PandaPush-v1"}, "PandaPush-v1_sac_1"),
+        ({"env_name": "armature/PandaPush-v1"}, "PandaPush-v1_fast_sac_1"),
         ({"env_name": "Pendulum-v1", "algo": "ppo"}, "Pendulum-v1_ppo_1"),
-        ({"robot": "../my arm.py:Robot"}, "_my_arm.py_Robot_reach_sac_1"),
+        ({"robot": "../my arm.py:Robot"}, "_my_arm.py_Robot_reach_fast_sac_1"),
         ({"run_name": "mine"}, "mine"),
     ],
 )
@@ -50,8 +50,8 @@ def test_names_of_runs(tmp_path, keys, name):
 
 
 def test_t14_numbers_go_on_after_the_highest(tmp_path):
-    for name in ("panda_reach_fast_sac_2", "panda_reach_fast_sac_9", "panda_reach_fast_sac_old", "panda_push_fast_sac_50"):
-        (tmp_path / name).mkdir()
+    for name in ("reach_fast_sac_2", "reach_fast_sac_9", "reach_fast_sac_old", "push_fast_sac_50"):
+        (tmp_path / f"panda_{name}").mkdir()
     assert new_run(Config(logdir=str(tmp_path))).name == "panda_reach_fast_sac_10"
 
 
