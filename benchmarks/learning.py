@@ -2,10 +2,12 @@
 
     python benchmarks/learning.py reach.json --seeds 0 1 2
     python benchmarks/learning.py push.json --seeds 0 1 2 --bar 0.9
+    python benchmarks/learning.py demos/stack.json
 
-Seconds are wall clock of the whole process, from its start to its end, all evaluations included; those of the curve are
-of training. The success rate is that of a separate process, `test.py`, over 100 new episodes. Runs stay in `--logdir`;
-one that is finished there is not trained again.
+Seconds are wall clock of the whole process, from its start to its end, all evaluations included, and of recording the
+expert's episodes where a configuration learns from some; those of the curve are of training. The success rate is that
+of a separate process, `test.py`, over 100 new episodes. Runs stay in `--logdir`; one that is finished there is not
+trained again.
 """
 
 from __future__ import annotations
@@ -26,19 +28,22 @@ from matplotlib.figure import Figure
 from armature.checks import foreign_imports
 from armature.config import Config
 
+DEMONSTRATIONS = 200
+"""Episodes of the expert that are recorded for a configuration that learns from some."""
 
-def train(name: str, flags: list[str], seed: int, logdir: Path) -> dict[str, Any]:
+
+def train(config: str, flags: list[str], seed: int, run: Path) -> dict[str, Any]:
     """Train in a process of its own, unless that was done already; return what it took and what came of it."""
-    run = logdir / f"{name}_{seed}"
     clocked = run / "process.json"
     if not clocked.is_file():
-        command = [sys.executable, str(report.ROOT / "train.py"), *flags, f"--seed={seed}"]
         started = time.monotonic()
-        subprocess.run([*command, f"--logdir={logdir}", f"--run_name={run.name}"], check=True)
+        taught = record(config, run.with_suffix(".npz")) if Config.load(config).demonstrations.path else []
+        command = [sys.executable, str(report.ROOT / "train.py"), f"--config={config}", *taught, *flags]
+        subprocess.run([*command, f"--seed={seed}", f"--logdir={run.parent}", f"--run_name={run.name}"], check=True)
         clocked.write_text(json.dumps({"seconds": time.monotonic() - started}))
     figures = run / "replay.json"
     replay = [sys.executable, str(report.ROOT / "test.py"), f"--model={run}", f"--json={figures}", "--episodes=100"]
-    allowed = (f"--allow-import={name}" for name in foreign_imports(Config.load(run / "config.json")))
+    allowed = (f"--allow-import={module}" for module in foreign_imports(Config.load(run / "config.json")))
     subprocess.run([*replay, *allowed], check=True)
     found, summary, process = (json.loads(file.read_text()) for file in (figures, run / "summary.json", clocked))
     with (run / "evaluations.csv").open(newline="") as file:
@@ -52,6 +57,14 @@ def train(name: str, flags: list[str], seed: int, logdir: Path) -> dict[str, Any
         "success_interval": found["success_interval"],
         "curve": [{"steps": steps, "seconds": clock(run, steps), "success": rate} for steps, rate in points],
     }
+
+
+def record(config: str, file: Path) -> list[str]:
+    """Record an expert's episodes; return the flag that learns from them."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    expert = [sys.executable, str(report.ROOT / "test.py"), "--control=expert", f"--config={config}"]
+    subprocess.run([*expert, f"--episodes={DEMONSTRATIONS}", f"--save-demos={file}"], check=True)
+    return [f"--demonstrations.path={file}"]
 
 
 def clock(run: Path, steps: int) -> float | None:
@@ -98,8 +111,8 @@ def main() -> None:
     parser.add_argument("--bar", type=float, default=0.95, help="success rate whose time is reported (0.95)")
     parser.add_argument("--logdir", type=Path, default=report.ROOT / "trained_models/benchmarks")
     args, flags = parser.parse_known_args()
-    name = Path(args.config).stem
-    runs = [train(name, ["--config", args.config, *flags], seed, args.logdir) for seed in args.seeds]
+    name = "_".join(Path(args.config).with_suffix("").parts)
+    runs = [train(args.config, flags, seed, args.logdir / f"{name}_{seed}") for seed in args.seeds]
     for run in runs:
         run["first_evaluation_at_bar"] = reached(run["curve"], args.bar)
         print(

@@ -1,4 +1,7 @@
-"""Our own algorithms. This package is loaded exactly as a stranger's plugin is: importing it registers rows."""
+"""Our own algorithms, but for the default, whose row is known before any plugin is: see `armature.combos`.
+
+This package is loaded exactly as a stranger's plugin is: importing it registers rows.
+"""
 
 from armature.combos import Combo, register
 
@@ -17,24 +20,6 @@ register(
         },
         actions="box",
         hindsight=True,
-        package="armature",
-    ),
-)
-register(
-    "fast_sac",
-    "pytorch",
-    Combo(
-        "armature.myalgos.fast_sac:FastSAC",
-        kwargs={
-            **_LEARNING,
-            "gradient_steps": 4,
-            "tau": 0.01,  # twice SB3's: with an update for four transitions targets would lag behind
-            "ent_coef": "auto_0.02",
-            "policy_kwargs": {"net_arch": [128, 128], "layer_norm": True},
-        },
-        actions="box",
-        hindsight=True,
-        overlaps=True,
         package="armature",
     ),
 )

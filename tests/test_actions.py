@@ -16,7 +16,6 @@ from armature.envs.rotations import turn_between, turned
 from armature.envs.tasks.base import Waypoint
 from armature.envs.tasks.reach import Reach
 from armature.errors import ConfigError
-from armature.plugins import load_plugins
 from armature.registry import resolve, robot_actions, tasks
 
 MODES = sorted(robot_actions)
@@ -320,7 +319,6 @@ def test_a_gripper_that_cannot_work_is_refused(kwargs, words):
 
 
 def test_position_modes_are_refused_for_tasks_that_turn_the_hand(monkeypatch):
-    load_plugins()
     monkeypatch.setitem(tasks, "tilt", Tilt)
     for mode in MODES:
         if mode in POSE_MODES:

@@ -180,4 +180,4 @@ def test_x2_train_py_names_no_algorithm():
     text = (ROOT / "train.py").read_text()
     assert "if algo" not in text
     assert "config.algo ==" not in text
-    assert Config().algo == "sac"
+    assert Config().algo == "fast_sac"

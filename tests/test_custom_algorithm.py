@@ -219,7 +219,7 @@ def test_a1_a9_training_starts_at_once(tmp_path):
     environment = {name: value for name, value in os.environ.items() if name not in ("DISPLAY", "WAYLAND_DISPLAY")}
     file = tmp_path / "config.json"
     file.write_text('{"algo": "myalgo"}')
-    for more, algo in ((), "sac (SAC"), (["--config", str(file)], "myalgo (REDQ"):
+    for more, algo in ((), "fast_sac (FastSAC"), (["--config", str(file)], "myalgo (REDQ"):
         short = ["--steps=200", "--num_envs=2", "--eval_freq=0", "--final_eval_episodes=1", "--tensorboard=false"]
         done = script("train.py", *more, *short, cwd=tmp_path, env=environment)
         assert done.returncode == 0, done.stderr

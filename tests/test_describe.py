@@ -17,6 +17,7 @@ from armature.hyperparameters import hyperparameters
 from armature.plugins import load_plugins
 from armature.registry import resolve, tasks
 
+load_plugins()
 INSTALLED = [algo for algo, rows in implemented_combos.items() if "pytorch" in rows]
 
 
@@ -161,7 +162,7 @@ def test_a_created_config_describes_the_same_run(algo, tmp_path):
     write_new(tmp_path / "new.json", create_config(config))
     loaded = Config.load(tmp_path / "new.json")
     loaded.check()
-    filled = {"algo_kwargs", "policy_kwargs", "task_kwargs", "reward_weights"}
+    filled = {"algo_kwargs", "loop_kwargs", "policy_kwargs", "task_kwargs", "reward_weights"}
     assert loaded.model_dump(exclude=filled) == config.model_dump(exclude=filled)
     row = implemented_combos[algo]["pytorch"]
     check_algo_kwargs(resolve(row.algo_class), loaded.algo_kwargs)

@@ -67,6 +67,7 @@ def copied_to_sb3(model):
         model.env,
         learning_rate=1e-3,
         gamma=0.95,
+        tau=model.tau,
         ent_coef="auto_0.02",
         policy_kwargs={"net_arch": [16, 16]},
         buffer_size=100,
