@@ -86,5 +86,9 @@ class Push(BlockTask):
         if float(np.linalg.norm(ee[:2] - start)) < 0.015:
             return Waypoint(np.array([*start, height]), 0.0)
         above = self.block.size[2] + 0.06
-        travel = start if ee[2] > self.block.size[2] + 0.03 else ee[:2]
+        if ee[2] < self.block.size[2] + 0.03:
+            return Waypoint(np.array([*ee[:2], above]), 0.0)
+        # Short ways: on longer ones joints that are moved by themselves come down before they are there.
+        way = start - ee[:2]
+        travel = ee[:2] + way * min(1.0, 0.05 / float(np.linalg.norm(way)))
         return Waypoint(np.array([*travel, above]), 0.0)
