@@ -230,7 +230,7 @@ def test_a_class_that_is_no_loop_is_named(loop_config, name, message):
 
 @pytest.mark.parametrize("keys", [{"loop": "a.b:C"}, {"loop_kwargs": {"max_episodes": 2}}])
 def test_a_loop_is_for_agents_only(keys):
-    with pytest.raises(ConfigError, match="loop and loop_kwargs are for agents only, and algo 'sac' is none"):
+    with pytest.raises(ConfigError, match="loop and loop_kwargs are for agents only, and algo 'fast_sac' is none"):
         check_arguments(Config(**keys))
 
 
