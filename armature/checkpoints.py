@@ -4,8 +4,11 @@
     verify(folder)          # raises RunError if a byte is missing or wrong
     newest(run)             # the newest checkpoint that verifies
 
-A kill at any moment leaves the old folder or the new one. Names of unfinished folders begin with a dot, which no reader
-looks for; `recover` tidies them up for whoever holds the run's lock.
+A kill at any moment leaves the old folder or the new one, and so does a power cut: files are on the disk before the
+manifest, the manifest before the rename. Names of unfinished folders begin with a dot, which no reader looks for;
+`recover` tidies them up for whoever holds the run's lock.
+
+Files that do not change from one checkpoint to the next are shared, as hard links: see `Earlier`.
 """
 
 from __future__ import annotations
@@ -18,10 +21,12 @@ import os
 import secrets
 import shutil
 from collections.abc import Callable, Iterator, Mapping
-from pathlib import Path
-from typing import Any, BinaryIO, NoReturn
+from pathlib import Path, PurePosixPath
+from typing import Any, BinaryIO
 
 from armature.errors import RunError
+from armature.forgiving import Forgiving
+from armature.plain_files import open_plain, parse_json
 
 log = logging.getLogger(__name__)
 
@@ -30,6 +35,9 @@ FORMAT = 1
 MANIFEST = "manifest.json"
 JSON_LIMIT = 16 << 20
 """Largest JSON file that is read, in bytes."""
+
+Entry = dict[str, Any]
+"""What a manifest says of a file: `size` in bytes and `sha256`."""
 
 
 # ---------------------------------------------------------------------------------------------- single files
@@ -62,37 +70,69 @@ def write_json(path: Path, data: Any) -> None:
 
 def read_json(path: Path) -> Any:
     """Read a JSON file that we wrote; raise `RunError` if it is missing, damaged, too large or not strict JSON."""
-    try:
-        with path.open("rb") as file:
-            text = file.read(JSON_LIMIT + 1)
-        if len(text) > JSON_LIMIT:
-            raise RunError(f"{path} is larger than {JSON_LIMIT >> 20} MiB, so it is none of our files.")
-        return json.loads(text, parse_constant=_refuse_constant)
-    except OSError as error:
-        raise RunError(f"cannot read {path}: {error.strerror}.") from error
-    except (ValueError, RecursionError) as error:
-        raise RunError(f"{path} is damaged: {error}.") from error
-
-
-def _refuse_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is no number in JSON")
+    with open_plain(path) as file:
+        text = file.read(JSON_LIMIT + 1)
+    if len(text) > JSON_LIMIT:
+        raise RunError(f"{path} is larger than {JSON_LIMIT >> 20} MiB, so it is none of our files.")
+    return parse_json(text, str(path))
 
 
 # ---------------------------------------------------------------------------------------------- writing
 
 
-def write_folder(target: Path, step: int, writer: Callable[[Path], None]) -> Path:
+class Earlier:
+    """A sealed folder that shares files with the next one, which need not be written, hashed and synced again.
+
+    The files are hard links: they outlive the folder, and nobody may change them. Loading verifies them too.
+
+    Args:
+        folder: a sealed folder on the same file system. If it is gone there is nothing to share.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.linked: dict[str, Entry] = {}
+        """What the manifest says of the files that were linked."""
+        try:
+            self._files: dict[str, Entry] = _read_manifest(folder)["files"]
+        except RunError:
+            self._files = {}
+
+    def link(self, name: str, draft: Path) -> bool:
+        """Give `draft` this folder's file `name`, such as `replay/0.npy`; return False if it has to be written."""
+        source, entry = self.folder / name, self._files.get(name)
+        try:
+            if entry is None or source.lstat().st_size != entry["size"]:
+                return False
+            (draft / name).parent.mkdir(parents=True, exist_ok=True)
+            os.link(source, draft / name)
+        except OSError:  # it is gone, or its file system knows no hard links
+            return False
+        self.linked[name] = entry
+        return True
+
+
+def write_folder(target: Path, step: int, writer: Callable[[Path], None], earlier: Earlier | None = None) -> Path:
     """Let `writer` fill a new folder, then put it in the place of `target`; return `target`.
 
     If anything fails, `target` is what it was before.
+
+    Args:
+        target: the folder; those above it are made.
+        step: environment steps that the content was trained for.
+        writer: is given the folder to fill.
+        earlier: what `writer` links files from.
     """
-    target.parent.mkdir(parents=True, exist_ok=True)
+    _make_folders(target.parent)
     draft = target.with_name(_temporary("new", target.name))
+    known = earlier.linked if earlier else {}
+    known.clear()
     draft.mkdir()
     try:
         writer(draft)
-        _seal(draft, step)
-        verify(draft)
+        _seal(draft, step, known)
+        sealed = _read_manifest(draft)["files"]
+        _check_files(draft, {name: entry for name, entry in sealed.items() if name not in known})
         _replace(target, draft)
     except BaseException:
         shutil.rmtree(draft, ignore_errors=True)
@@ -100,20 +140,27 @@ def write_folder(target: Path, step: int, writer: Callable[[Path], None]) -> Pat
     return target
 
 
-def _seal(folder: Path, step: int) -> None:
+def _make_folders(folder: Path) -> None:
+    """Make a folder and those above it so that they survive a power cut."""
+    if not folder.is_dir():
+        _make_folders(folder.parent)
+        folder.mkdir(exist_ok=True)
+        _sync_folder(folder.parent)
+
+
+def _seal(folder: Path, step: int, known: Mapping[str, Entry]) -> None:
     """Write the manifest, last, when everything that it names is on the disk."""
-    files = [path for path in sorted(folder.rglob("*")) if path.is_file()]
-    for path in files:
-        with path.open("rb") as file:
-            os.fsync(file.fileno())
-    entries = {
-        path.relative_to(folder).as_posix(): {"sha256": _sha256(path), "size": path.stat().st_size} for path in files
-    }
-    manifest = {"format": FORMAT, "step": step, "files": entries}
-    write_json(folder / MANIFEST, {**manifest, "sha256": _manifest_hash(manifest)})
-    for path in folder.rglob("*"):
+    inside = sorted(folder.rglob("*"))
+    files = {path.relative_to(folder).as_posix(): path for path in inside if path.is_file()}
+    entries = {name: known.get(name) or _entry(path) for name, path in files.items()}
+    for name, path in files.items():
+        if name not in known:
+            _sync_file(path)
+    for path in inside:
         if path.is_dir():
             _sync_folder(path)
+    manifest = {"format": FORMAT, "step": step, "files": entries}
+    write_json(folder / MANIFEST, {**manifest, "sha256": _manifest_hash(manifest)})
 
 
 def _replace(target: Path, draft: Path) -> None:
@@ -130,7 +177,7 @@ def _replace(target: Path, draft: Path) -> None:
         old.rename(target)
         raise
     _sync_folder(target.parent)
-    shutil.rmtree(old)
+    shutil.rmtree(old, ignore_errors=True)  # what is left of it, `recover` removes
 
 
 def keep_last(newest: Path, count: int) -> None:
@@ -146,7 +193,7 @@ def keep_last(newest: Path, count: int) -> None:
         # Renamed first: a kill in the middle of the removal must not leave half a checkpoint under a checkpoint's name.
         gone = folder.with_name(_temporary("gone", folder.name))
         folder.rename(gone)
-        shutil.rmtree(gone)
+        shutil.rmtree(gone, ignore_errors=True)
 
 
 def recover(run: Path) -> None:
@@ -181,23 +228,39 @@ def settled(target: Path) -> Path | None:
 
 def verify(folder: Path) -> dict[str, Any]:
     """Check every file of a folder against its manifest; return the manifest, or raise `RunError` with the reason."""
+    manifest = _read_manifest(folder)
+    _check_files(folder, manifest["files"])
+    return manifest
+
+
+def _read_manifest(folder: Path) -> dict[str, Any]:
     manifest = read_json(folder / MANIFEST)
     files = manifest.get("files") if isinstance(manifest, dict) else None
-    if not isinstance(files, dict) or not isinstance(manifest.get("step"), int):
-        raise RunError(f"{folder / MANIFEST} is damaged: it lists no files or no step.")
-    if manifest.get("format") != FORMAT:
-        raise RunError(f"{folder} has format {manifest.get('format')!r}, and this version of Armature reads {FORMAT}.")
-    if manifest.get("sha256") != _manifest_hash(manifest):
+    if not isinstance(files, dict) or not all(isinstance(entry, dict) for entry in files.values()):
+        raise RunError(f"{folder / MANIFEST} is damaged: it lists no files.")
+    if not isinstance(manifest.get("step"), int) or manifest.get("sha256") != _manifest_hash(manifest):
         raise RunError(f"{folder / MANIFEST} is damaged: its text is not what was written.")
-    for name, entry in files.items():
-        path = folder / name
-        if name.startswith(("/", "\\")) or ".." in Path(name).parts or path.is_symlink() or not path.is_file():
-            raise RunError(f"{folder} is damaged: {name} is missing or is no plain file.")
-        if not isinstance(entry, dict) or path.stat().st_size != entry.get("size"):
-            raise RunError(f"{folder} is damaged: {name} has {path.stat().st_size} bytes, not those of the manifest.")
-        if _sha256(path) != entry.get("sha256"):
-            raise RunError(f"{folder} is damaged: the content of {name} is not what was written.")
+    if manifest.get("format") != FORMAT:
+        raise _OtherFormatError(
+            f"{folder} has format {manifest.get('format')!r}, and this version of Armature reads {FORMAT}."
+        )
     return manifest
+
+
+def _check_files(folder: Path, files: Mapping[str, Entry]) -> None:
+    """Compare files of a folder with what its manifest says of them."""
+    for name, entry in files.items():
+        inside = PurePosixPath(name)
+        if inside.is_absolute() or ".." in inside.parts or "\\" in name:
+            raise RunError(f"{folder} is damaged: its manifest names {name!r}, which is outside of it.")
+        if any((folder / parent).is_symlink() for parent in inside.parents[:-1]):
+            raise RunError(f"{folder} is damaged: {name} stands behind a link.")
+        with open_plain(folder / name) as file:
+            size = os.fstat(file.fileno()).st_size
+            if size != entry.get("size"):
+                raise RunError(f"{folder} is damaged: {name} has {size} bytes, not those of the manifest.")
+            if _sha256(file) != entry.get("sha256"):
+                raise RunError(f"{folder} is damaged: the content of {name} is not what was written.")
 
 
 def checkpoints(run: Path) -> list[Path]:
@@ -207,19 +270,41 @@ def checkpoints(run: Path) -> list[Path]:
     return sorted(folders, key=lambda path: int(path.name))
 
 
-def newest(run: Path) -> Path:
+def newest(run: Path, set_aside: bool = False) -> Path:
     """Return the newest checkpoint that verifies; log each newer one that does not, with the reason.
 
     Raises `RunError` if there is none: nothing ever starts silently from the beginning.
+
+    Args:
+        run: the run folder.
+        set_aside: whether damaged ones are renamed to `<step>.damaged`; only for who holds the run's lock.
     """
     for folder in reversed(checkpoints(run)):
         try:
             verify(folder)
+        except _OtherFormatError:
+            raise
         except RunError as error:
             log.warning("skipping checkpoint %s: %s", folder.name, error)
+            if set_aside:
+                _set_aside(folder)
         else:
             return folder
     raise RunError(f"{run} has no usable checkpoint to continue from (checkpoint_freq of 0 switches them off).")
+
+
+def _set_aside(folder: Path) -> None:
+    """Rename a damaged checkpoint so that nobody takes it for one again."""
+    damaged = folder.with_name(f"{folder.name}.damaged")
+    with Forgiving(f"the new name of {folder}"):
+        if damaged.exists():
+            shutil.rmtree(damaged)
+        folder.rename(damaged)
+        log.warning("checkpoint %s is set aside as %s", folder.name, damaged)
+
+
+class _OtherFormatError(RunError):
+    """A folder that is whole, and of another version of Armature."""
 
 
 # ---------------------------------------------------------------------------------------------- small helpers
@@ -235,12 +320,25 @@ def _manifest_hash(manifest: Mapping[str, Any]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _sha256(path: Path) -> str:
+def _entry(path: Path) -> Entry:
+    """Return what a manifest says of a file."""
+    with open_plain(path) as file:
+        return {"sha256": _sha256(file), "size": os.fstat(file.fileno()).st_size}
+
+
+def _sha256(file: BinaryIO) -> str:
     digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while chunk := file.read(1 << 20):
-            digest.update(chunk)
+    while chunk := file.read(1 << 20):
+        digest.update(chunk)
     return digest.hexdigest()
+
+
+def _sync_file(path: Path) -> None:
+    """Bring a file to the disk, and out of memory where that can be asked for: whoever reads it next reads the disk."""
+    with path.open("r+b") as file:
+        os.fsync(file.fileno())
+        if hasattr(os, "posix_fadvise"):
+            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
 
 
 def _sync_folder(folder: Path) -> None:

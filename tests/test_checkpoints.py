@@ -64,10 +64,7 @@ def test_damage_is_found(tmp_path, name, damage):
         flipped = data.copy()
         flipped[len(data) // 2] ^= 1
         path.write_bytes({"flip": flipped, "truncate": data[:-2], "empty": b""}[damage])
-    if name == MANIFEST and damage == "link":
-        verify(folder)  # a link to the right text is the right text
-        return
-    with pytest.raises(RunError, match=r"damaged|cannot read"):
+    with pytest.raises(RunError, match=r"damaged|cannot read|is a link"):
         verify(folder)
 
 
@@ -95,13 +92,14 @@ def test_a_manifest_cannot_name_files_outside(tmp_path, name):
     manifest = read_json(folder / MANIFEST)
     manifest["files"][name] = {"size": 1, "sha256": "0"}
     write_json(folder / MANIFEST, {**manifest, "sha256": checkpoints._manifest_hash(manifest)})
-    with pytest.raises(RunError, match="no plain file"):
+    with pytest.raises(RunError, match="outside of it"):
         verify(folder)
 
 
 def test_a_newer_format_is_refused(tmp_path):
     folder = save(tmp_path / "best")
-    write_json(folder / MANIFEST, {**read_json(folder / MANIFEST), "format": 99})
+    manifest = {**read_json(folder / MANIFEST), "format": 99}
+    write_json(folder / MANIFEST, {**manifest, "sha256": checkpoints._manifest_hash(manifest)})
     with pytest.raises(RunError, match="format 99"):
         verify(folder)
 

@@ -71,7 +71,13 @@ def test_r4_27_a_run_leaves_everything_it_promises(tmp_path):
     assert summary["steps"] == 400
     assert summary["episodes"] == 8
     assert 0 <= summary["success_interval"][0] <= summary["success_rate"] <= summary["success_interval"][1] <= 1
-    for word in ("armature", "fast_sac (FastSAC, pytorch)", "panda, ee_delta", "reach, dense reward", "cpu, torch threads: 1"):
+    for word in (
+        "armature",
+        "fast_sac (FastSAC, pytorch)",
+        "panda, ee_delta",
+        "reach, dense reward",
+        "cpu, torch threads: 1",
+    ):
         assert word in out
     assert f"see it with: python test.py --model {Path('trained_models/mine')}" in out
     assert "400 of 400 steps" in err
