@@ -6,9 +6,9 @@
     python train.py --resume trained_models/panda_reach_fast_sac_1
 
 A run writes, in `<logdir>/<run_name>`: config.json, run.json, metrics.csv, monitor.csv, evaluations.csv, summary.json,
-checkpoints/, best/, final/, plots/, tensorboard/ and, on request, videos/. Ctrl-C and SIGTERM save and stop.
+checkpoints/, best/, final/, plots/, tensorboard/ and, on request, videos/. Ctrl-C, SIGTERM and SIGUSR1 save and stop.
 
-Exit status: 0 done, 2 bad input, 3 run folder in use, 130 and 143 interrupted after saving, 1 anything else.
+Exit status: 0 done, 2 bad input, 3 run folder in use, 130, 138 and 143 interrupted after saving, 1 anything else.
 """
 
 from __future__ import annotations
@@ -16,22 +16,22 @@ from __future__ import annotations
 import logging
 import sys
 from collections.abc import Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from armature.algo_schema import algo_schema
 from armature.argument_checks import check_arguments
 from armature.checks import consent_flags, foreign_imports, refuse_foreign_imports
+from armature.circumstances import circumstances, refuse_other_circumstances
 from armature.cli import TrainArgs, exit_with_status, parse_train_args
 from armature.combos import implemented_combos
-from armature.config import GENERAL_ENV, Config
+from armature.config import Config
 from armature.describe import create_config, describe_algo, describe_config, describe_network, list_algos, write_new
 from armature.errors import ConfigError, PluginError, WorkerError
 from armature.plugin_check import check_plugin
 from armature.plugins import load_extensions, load_plugins, plugin_faults
 from armature.registry import ROBOT_DESCRIBER, resolve
-from armature.runs import find_run, new_run, run_lock, versions, write_run_info, write_summary
+from armature.runs import find_run, new_run, run_lock, write_fault, write_run_info, write_summary
 
 if TYPE_CHECKING:  # torch and SB3 are imported when a run starts, not to print the help
     from armature.callbacks.metrics import MetricsCallback
@@ -40,9 +40,12 @@ if TYPE_CHECKING:  # torch and SB3 are imported when a run starts, not to print 
 
 RESUMABLE = {
     *("steps", "log_freq", "eval_freq", "eval_episodes", "final_eval_episodes", "record"),
-    *("checkpoint_freq", "keep_checkpoints", "save_replay_buffer", "tensorboard"),
+    *("checkpoint_freq", "checkpoint_minutes", "keep_checkpoints", "save_replay_buffer", "tensorboard"),
+    *("num_workers", "worker_timeout", "worker_restarts"),
 }
 """Keys that may change when a run is resumed; another value of any other would make it another run."""
+INEXACT = {"num_envs", "torch_threads", "device"}
+"""Keys that may change as well with `--allow-inexact`: what comes of the run is then another run's."""
 FILMED_EPISODES = 3
 """Episodes of a video that `record` asks for."""
 
@@ -98,13 +101,19 @@ def try_out(config: Config) -> int:
 def resume(args: TrainArgs) -> int:
     """Go on with a run in its own folder, from its newest sound checkpoint."""
     run = find_run(args.resume)
-    if fixed := [flag for flag in args.flags if flag not in RESUMABLE]:
-        raise ConfigError(f"--{fixed[0]} cannot change in a resumed run; these can: {', '.join(sorted(RESUMABLE))}.")
+    allowed = RESUMABLE | (INEXACT if args.allow_inexact else set())
+    if fixed := [flag for flag in args.flags if flag not in allowed]:
+        remedy = " With --allow-inexact it can." if fixed[0] in INEXACT else ""
+        raise ConfigError(
+            f"--{fixed[0]} cannot change in a resumed run; these can: {', '.join(sorted(RESUMABLE))}.{remedy}"
+        )
     config = Config.load(run / "config.json", args.flags)
     # The config of a run folder is data, perhaps a stranger's: it may name plugins, but the user must let them in.
     refuse_foreign_imports(config, args.allow_import)
     load_extensions(config)
     check(config)
+    if not args.allow_inexact:
+        refuse_other_circumstances(run, config)
     return train(config, run)
 
 
@@ -118,10 +127,13 @@ def train(config: Config, run: Path | None = None) -> int:
     """Train, in a new run folder or on in `run`; return the exit status: 0, or 128 + the signal that stopped it."""
     from stable_baselines3.common.callbacks import CallbackList
 
+    from armature.banner import banner
     from armature.callbacks.metrics import MetricsCallback
     from armature.callbacks.progress import ProgressCallback
     from armature.callbacks.saving import CheckpointCallback, EvaluationCallback
     from armature.callbacks.stopping import StopOnSignal, StopTraining
+    from armature.callbacks.witness import WitnessCallback
+    from armature.gradients import guard_gradients
     from armature.models import load_pretrained, make_model, save_model
     from armature.vec import make_vec_env, normalized
     from armature.weights import divergence_explained
@@ -142,38 +154,45 @@ def train(config: Config, run: Path | None = None) -> int:
     # -------------------------------------------------------------------------------------------- what is kept
     resumed = run is not None
     run = run or new_run(config)
-    metrics, evaluations = MetricsCallback(run, config), EvaluationCallback(run, config, eval_env)
-    checkpoints = CheckpointCallback(run, config, {"metrics": metrics})
-    progress = ProgressCallback(config.steps, metrics, evaluations)
     with run_lock(run), StopOnSignal() as stop, plugin_faults(config):
-        callbacks = CallbackList([evaluations, metrics, checkpoints, progress, stop])
+        metrics, evaluations = MetricsCallback(run, config), EvaluationCallback(run, config, eval_env, stop)
+        checkpoints = CheckpointCallback(run, config, {"metrics": metrics, "evaluations": evaluations})
+        progress, witness = ProgressCallback(config.steps, metrics, evaluations), WitnessCallback(run, checkpoints)
+        callbacks = CallbackList([checkpoints, evaluations, metrics, progress, witness, stop])
         callbacks.init_callback(model)
+        guard_gradients(model, config.on_nan)
         if resumed:
             restore(model, run, config, checkpoints)
         config.save(run / "config.json")
-        write_run_info(run, config, threads)
-        print_banner(config, run, model, threads)
+        write_run_info(run, config, circumstances(config))
+        print(banner(config, run, model, threads), flush=True)
 
         # ---------------------------------------------------------------------------------------- learn
         try:
-            with suppress(StopTraining), divergence_explained(model):
+            with divergence_explained(model):
                 model.learn(
                     config.steps - model.num_timesteps,
                     callbacks,
                     log_interval=None,  # metrics.csv takes the place of SB3's own tables
                     reset_num_timesteps=False,
                 )
-        except WorkerError:
+        except StopTraining:
+            callbacks.on_training_end()
+        except WorkerError as error:
             checkpoints.save()
+            write_fault(run, error)
             raise
+        if stop.signal_number is not None:
+            if not checkpoints.under_way:
+                checkpoints.save()
+            print(f"\nStopped by a signal; saved until step {checkpoints.saved_at or 0:,}.")
+            print(f"Go on with: python train.py --resume {run}")
+            return stop.exit_status
         if not stop.n_calls:
             warn_of_silence(model, config)
-        checkpoints.save()
-        if stop.signal_number is not None:
-            print(f"\nStopped by a signal, and saved. Go on with: python train.py --resume {run}")
-            return stop.exit_status
 
         # ---------------------------------------------------------------------------------------- keep
+        checkpoints.save()
         save_model(model, run / "final", config)
         env.close()
         eval_env.close()
@@ -205,42 +224,18 @@ def warn_of_silence(model: Any, config: Config) -> None:
 
 
 def restore(model: Any, run: Path, config: Config, checkpoints: CheckpointCallback) -> None:
-    """Bring model and callbacks to the newest sound checkpoint."""
+    """Bring model and callbacks to the newest sound checkpoint; a run that has none yet begins anew, and says so."""
+    from armature.checkpoints import checkpoints as saved
     from armature.checkpoints import newest
 
-    checkpoints.restore(model, newest(run))
-    if model.num_timesteps >= config.steps:
+    if not saved(run):
+        logging.warning("%s has no checkpoint yet: it begins anew", run)
+        return
+    checkpoints.restore(model, newest(run, set_aside=True))
+    if model.num_timesteps >= config.steps and (run / "summary.json").is_file():
         raise ConfigError(
             f"{run} has done its {model.num_timesteps:,} steps. Give it more with --steps={2 * model.num_timesteps}."
         )
-
-
-def print_banner(config: Config, run: Path, model: Any, threads: int) -> None:
-    """Say what is about to happen."""
-    from armature.drawing import draw_network
-
-    known = versions()
-    packages = ("armature", "stable-baselines3", "torch", "pybullet", "gymnasium")
-    robot = f"{config.robot}, {config.robot_action}, on {config.workspace}"
-    general = config.env_name == GENERAL_ENV
-    changing = [name for name, value in config.algo_kwargs.items() if isinstance(value, dict) and "schedule" in value]
-    workers = getattr(model.get_env().unwrapped, "num_workers", 0)
-    where = f"in {workers} worker processes" if workers else "in this process"
-    rows = {
-        "versions": ", ".join(f"{name} {known[name]}" for name in packages if name in known),
-        "algorithm": f"{config.algo} ({type(model).__name__}, {config.train_framework}), {type(model.policy).__name__}",
-        "robot": robot if general else config.env_name,
-        "task": f"{config.task_type}, {config.reward} reward" if general else "-",
-        "device": f"{config.device}, torch threads: {threads}, environments: {config.num_envs} {where}",
-        "seed": config.seed,
-        "steps": f"{config.steps:,}" + (f", {model.num_timesteps:,} of them done" if model.num_timesteps else ""),
-        "run folder": run,
-        "network": draw_network(model).replace("\n", "\n" + 13 * " "),
-    }
-    if changing:
-        told = f"{', '.join(changing)} changes until step {config.steps:,}: another number of steps stretches it"
-        rows["schedule"] = told
-    print("\n".join(f"{name:>11}  {value}" for name, value in rows.items()), flush=True)
 
 
 def finish(config: Config, run: Path, model: Any, metrics: MetricsCallback) -> None:

@@ -52,6 +52,8 @@ class TrainArgs:
     resume: str | None = None
     """Run folder to go on with."""
     json: bool = False
+    allow_inexact: bool = False
+    """Whether a run may be resumed under other circumstances."""
     allow_import: tuple[str, ...] = ()
     """Modules and addresses that a run folder's configuration may import."""
 
@@ -116,6 +118,11 @@ def _train_parser(argv: Sequence[str]) -> Parser:
         "--config", dest="config_path", metavar="FILE", help="train this configuration; shipped ones by name"
     )
     group.add_argument("--resume", metavar="RUN", help="go on with a run, given its folder")
+    group.add_argument(
+        "--allow-inexact",
+        action="store_true",
+        help="resume although versions, threads or processor are others than before",
+    )
     group.add_argument(
         "--dry-run", action="store_true", help="check everything; print each key and where it comes from"
     )
@@ -187,6 +194,9 @@ def exit_with_status(command: Callable[..., int | None]) -> Callable[..., int]:
         except ArmatureError as error:
             print(f"error: {error}", file=sys.stderr)
             return error.exit_status
+        except KeyboardInterrupt:
+            print("stopped at once; what was saved before is whole", file=sys.stderr)
+            return 130
         except BrokenPipeError:
             # Whoever read our output has gone; Python would complain again when it flushes at exit.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -175,7 +175,7 @@ def _register_rows() -> None:
     add("crossq", "pytorch", "sb3_contrib:CrossQ", entropy, actions="box", dict_observations=False, package=contrib)
     add("qrdqn", "pytorch", "sb3_contrib:QRDQN", off_policy, actions="discrete", hindsight=True, package=contrib)
     add("trpo", "pytorch", "sb3_contrib:TRPO", {**on_policy, "n_steps": 64}, package=contrib)
-    add("ars", "pytorch", "sb3_contrib:ARS", {}, dict_observations=False, package=contrib)
+    add("ars", "pytorch", "armature.myalgos.ars:ARS", {}, dict_observations=False, package=contrib)
     add("ppo_lstm", "pytorch", "sb3_contrib:RecurrentPPO", on_policy, recurrent=True, package=contrib)
 
     jax = {"package": sbx, "install": "sbx-rl"}

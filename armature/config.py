@@ -211,7 +211,9 @@ class Config(Strict):
     """Episodes of the evaluation at the end."""
 
     checkpoint_freq: int = key(10_000, "output", ge=0, le=_COUNT)
-    """Environment steps between checkpoints; 0 switches them off."""
+    """Environment steps between checkpoints; 0 switches these off."""
+    checkpoint_minutes: float = key(10.0, "output", ge=0, le=100_000)
+    """Minutes after which there is a checkpoint at the latest; 0 leaves that to checkpoint_freq."""
     keep_checkpoints: int = key(3, "output", ge=1, le=10_000)
     """Checkpoints that are kept; older ones are deleted."""
     save_replay_buffer: bool = key(True, "output")

@@ -32,6 +32,7 @@ from armature.combos import implemented_combos
 from armature.config import NAMESPACE, Config, DemonstrationsConfig
 from armature.demonstrations import demonstration_arguments
 from armature.doors import check_definition, door, is_sb3
+from armature.episodes import restore_episodes, save_episodes
 from armature.errors import ConfigError, PluginError, RunError, UnknownNameError
 from armature.evaluation import Evaluation
 from armature.hindsight import HindsightReplayBuffer
@@ -39,20 +40,22 @@ from armature.hyperparameters import hyperparameters, takes_argument
 from armature.plugins import load_extensions
 from armature.policies import check_features, check_observations, choose_policy, find_policy, home, require_findable
 from armature.registry import resolve
-from armature.replay import load_replay_buffer, save_replay_buffer
+from armature.replay import FOLDER, ReplayFiles
 from armature.runs import find_run
 from armature.schema import short
 from armature.state import (
+    carried,
     counters,
     load_statistics,
     random_state,
     save_statistics,
+    set_carried,
     set_counters,
     set_random_state,
     space_from_json,
     space_to_json,
 )
-from armature.vec import SpacesOnly, episode_counters, episode_length, normalized, set_episode_counters
+from armature.vec import SpacesOnly, episode_length, normalized
 from armature.weights import jax_arrays, load_weights, read_any_arrays, refuse_diverged
 
 log = logging.getLogger(__name__)
@@ -160,18 +163,46 @@ def save_model(model: Any, folder: Path, config: Config, evaluation: Evaluation 
 
 
 def save_checkpoint(
-    model: Any, folder: Path, config: Config, callbacks: Mapping[str, Any], replay_buffer: bool = True
+    model: Any, folder: Path, config: Config, callbacks: Mapping[str, Any], replay: ReplayFiles | None
 ) -> Path:
-    """Save a model so that training can go on: with states of generators, callbacks and perhaps the replay buffer."""
+    """Save a model between two rollouts, so that training goes on from there as if it had never been interrupted.
+
+    Args:
+        model: the model, in training.
+        folder: is made.
+        config: what the model was made from.
+        callbacks: their states by name, as JSON values.
+        replay: writes the replay buffer; None leaves it out.
+    """
+    keeps_replay = replay is not None and getattr(model, "replay_buffer", None) is not None
+    earlier = replay.earlier() if keeps_replay else None
 
     def write(draft: Path) -> None:
         _write(model, draft, config, None)
-        if replay_buffer and getattr(model, "replay_buffer", None) is not None:
-            save_replay_buffer(model.replay_buffer, draft / "replay")
-        state = {"random": random_state(model), "episodes": episode_counters(model.env), "callbacks": callbacks}
+        if keeps_replay:
+            replay.save(model, draft, earlier)
+        np.savez(draft / "carried.npz", **carried(model))  # type: ignore[arg-type]
+        state = {"random": random_state(model), "callbacks": callbacks, **save_episodes(model, draft)}
         write_json(draft / "state.json", state)
 
-    return write_folder(folder, model.num_timesteps, write)
+    write_folder(folder, model.num_timesteps, write, earlier)
+    if keeps_replay:
+        replay.saved(model, folder)
+    return folder
+
+
+@dataclass(frozen=True)
+class RolloutStart:
+    """What a rollout begins with besides what was there before `learn`: random states, and what is carried over."""
+
+    random: Mapping[str, Any]
+    carried: Mapping[str, np.ndarray]
+
+    def put_into(self, model: Any) -> None:
+        """Let the rollout that begins be the one that began after the checkpoint."""
+        if self.carried:
+            set_carried(model, self.carried)
+        set_random_state(model, self.random)
 
 
 def _write(model: Any, folder: Path, config: Config, evaluation: Evaluation | None) -> None:
@@ -313,11 +344,16 @@ def load_pretrained(model: Any, path: str | Path) -> None:
     _restore_statistics(model, folder)
 
 
-def restore_model(model: Any, folder: Path) -> dict[str, Any]:
-    """Bring a fresh model to where a checkpoint was saved; return the states of the callbacks by name.
+def restore_model(model: Any, folder: Path, replay: ReplayFiles | None = None) -> tuple[dict[str, Any], RolloutStart]:
+    """Bring a fresh model and its environments to where a checkpoint was saved.
 
-    Call it last before `learn`, since it restores the process's random generators. Episodes that were under way begin
-    anew.
+    Args:
+        model: built from the same configuration, and not used yet.
+        folder: the checkpoint.
+        replay: reads the replay buffer, and will not write again what stands in the checkpoint.
+
+    Returns:
+        The states of the callbacks by name, and what the first rollout begins with: call its `put_into` there.
     """
     verify(folder)
     description, state = _read_description(folder), read_json(folder / "state.json")
@@ -330,16 +366,19 @@ def restore_model(model: Any, folder: Path) -> dict[str, Any]:
     _restore_statistics(model, folder)
     if description.get("demonstrations") != _demonstrations_of(model):
         log.warning("demonstrations.path holds other demonstrations than when %s was saved", folder)
-    if (folder / "replay").is_dir():
-        load_replay_buffer(model.replay_buffer, folder / "replay")
+    same_envs = description["config"].get("num_envs") == model.n_envs
+    if same_envs and (folder / FOLDER).is_dir():
+        (replay or ReplayFiles()).load(model, folder)
     elif getattr(model, "replay_buffer", None) is not None:
         log.warning(
             "the checkpoint holds no replay buffer: it is filled anew for %d steps first", model.learning_starts
         )
         model.learning_starts += model.num_timesteps
-    set_episode_counters(model.env, state["episodes"])
-    set_random_state(model, state["random"])
-    return state["callbacks"]
+    if not same_envs:
+        log.warning("episodes begin anew: %s has %s environments", folder, description["config"].get("num_envs"))
+        return state["callbacks"], RolloutStart(state["random"], {})
+    restore_episodes(model, folder, state)
+    return state["callbacks"], RolloutStart(state["random"], read_any_arrays(folder / "carried.npz"))
 
 
 def _read_description(folder: Path) -> dict[str, Any]:

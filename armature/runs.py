@@ -24,7 +24,7 @@ from armature.checkpoints import checkpoints, read_json, recover, replacing, set
 from armature.checks import named_imports
 from armature.combos import implemented_combos
 from armature.config import GENERAL_ENV, Config
-from armature.errors import RunError, RunInUseError
+from armature.errors import RunError, RunInUseError, WorkerError
 from armature.registry import is_address
 
 if TYPE_CHECKING:
@@ -151,21 +151,25 @@ def run_lock(run: Path) -> Iterator[None]:
 # ---------------------------------------------------------------------------------------------- records
 
 
-def write_run_info(run: Path, config: Config, torch_threads: int) -> None:
-    """Write `run.json`: versions, command, code, seed, plugins and machine; a resumed run adds a session to it."""
+def write_run_info(run: Path, config: Config, circumstances: Mapping[str, Any]) -> None:
+    """Write `run.json`: command, code, seed, plugins, machine; a resumed run adds a session to it.
+
+    Args:
+        run: the run folder.
+        config: of the run.
+        circumstances: versions, threads and whatever else the last bits depend on.
+    """
     session = {
         "started": datetime.now(timezone.utc).isoformat(timespec="milliseconds"),
         "command": shlex.join(sys.argv),
         "git": _git_revision(),
         "seed": config.seed,
-        "versions": versions(),
+        "circumstances": dict(circumstances),
         "plugins": plugin_versions(config),
         "host": {
             "platform": platform.system(),
             "machine": platform.machine(),
             "cpus": os.cpu_count(),
-            "torch_threads": torch_threads,
-            "device": config.device,
         },
     }
     path = run / "run.json"
@@ -247,6 +251,12 @@ def _git_revision() -> str | None:
     except (OSError, subprocess.SubprocessError):
         return None
     return done.stdout.strip()
+
+
+def write_fault(run: Path, error: WorkerError) -> None:
+    """Write `fault.json`: which environment failed, in which episode, after which actions, and how."""
+    facts = {name: value.tolist() if hasattr(value, "tolist") else value for name, value in error.facts.items()}
+    write_json(run / "fault.json", {**facts, "error": str(error)})
 
 
 # ---------------------------------------------------------------------------------------------- tables

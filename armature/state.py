@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ import torch
 from gymnasium import spaces
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.running_mean_std import RunningMeanStd
+from stable_baselines3.common.save_util import recursive_getattr
 from stable_baselines3.common.vec_env import VecNormalize
 
 from armature.errors import RunError
@@ -93,7 +94,6 @@ def _moments(env: VecNormalize) -> dict[str, RunningMeanStd]:
 
 
 def _statistics(env: VecNormalize) -> Arrays:
-    # VecNormalize's own `returns` are left out: every reset sets them to zero, and learning begins with one.
     return {
         f"{name}.{field}": np.asarray(getattr(moments, field), dtype=np.float64)
         for name, moments in _moments(env).items()
@@ -101,7 +101,7 @@ def _statistics(env: VecNormalize) -> Arrays:
     }
 
 
-# ---------------------------------------------------------------------------------------------- counters, randomness
+# ---------------------------------------------------------------------------------------------- counters
 
 COUNTERS = (
     "num_timesteps",
@@ -130,32 +130,100 @@ def set_counters(model: BaseAlgorithm, values: Mapping[str, Any]) -> None:
         setattr(model, name, value)
 
 
+# ---------------------------------------------------------------------------------------------- from rollout to rollout
+
+CARRIED = (
+    "_last_episode_starts",
+    "_last_lstm_states",  # recurrent policies
+    *("policy.action_dist.exploration_mat", "policy.action_dist.exploration_matrices"),  # state-dependent exploration
+    *("actor.action_dist.exploration_mat", "actor.action_dist.exploration_matrices"),
+    *("action_noise.noise_prev", "action_noise.noises"),  # noise that is correlated in time
+    "episode_nums",  # agents
+    *("_returns", "_lengths"),  # trainers: of episodes under way
+    "_vec_normalize_env.returns",
+)
+"""Where algorithms keep what they carry from one rollout to the next besides weights and counters."""
+
+
+def carried(model: BaseAlgorithm) -> Arrays:
+    """Return what a model carries over to its next rollout, by its path."""
+    return {name: np.array(torch.as_tensor(leaf).detach().cpu()) for name, leaf in _carried(model).items()}
+
+
+def set_carried(model: BaseAlgorithm, arrays: Mapping[str, np.ndarray]) -> None:
+    """Put back what `carried` returned; raise `RunError` if it is another model's."""
+    for name, leaf in _carried(model).items():
+        kept = arrays.get(name)
+        if kept is None or kept.shape != tuple(leaf.shape):
+            raise RunError(f"the checkpoint holds no {name} of shape {tuple(leaf.shape)}.")
+        torch.as_tensor(leaf).data.copy_(torch.from_numpy(kept))  # the memory of an array is shared
+
+
+def _carried(model: BaseAlgorithm) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for path in CARRIED:
+        try:
+            found |= _leaves(path, recursive_getattr(model, path))
+        except AttributeError:
+            continue
+    return found
+
+
+def _leaves(path: str, value: Any) -> dict[str, Any]:
+    """Return the arrays and tensors that a value is or holds, by their paths."""
+    if isinstance(value, (np.ndarray, torch.Tensor)):
+        return {path: value}
+    if hasattr(value, "noise_prev"):
+        return {f"{path}.noise_prev": value.noise_prev}
+    if not isinstance(value, (list, tuple)):
+        return {}
+    return {name: leaf for index, part in enumerate(value) for name, leaf in _leaves(f"{path}.{index}", part).items()}
+
+
+# ---------------------------------------------------------------------------------------------- randomness
+
+
 def random_state(model: BaseAlgorithm) -> dict[str, Any]:
     """Return the states of all random generators that training draws from, but for those of the environments."""
     python_version, python_words, python_gauss = random.getstate()
-    _, numpy_words, position, has_gauss, gauss = np.random.get_state()
-    return {
+    state = {
         "python": [python_version, _hex(np.array(python_words, np.uint32)), python_gauss],
-        "numpy": [_hex(np.asarray(numpy_words, np.uint32)), int(position), int(has_gauss), float(gauss)],
+        "numpy": numpy_state(),
         "torch": _hex(torch.get_rng_state().numpy()),
         "actions": model.action_space.np_random.bit_generator.state,
         "agent": _bits(model).state if _bits(model) else None,
     }
+    if model.device.type == "cuda":
+        state["cuda"] = _hex(torch.cuda.get_rng_state(model.device).numpy())
+    return state
 
 
 def set_random_state(model: BaseAlgorithm, state: Mapping[str, Any]) -> None:
-    """Continue drawing where another session stopped."""
+    """Continue drawing where another session stopped; raise `RunError` if that cannot be read."""
     try:
         python_version, python_words, python_gauss = state["python"]
         random.setstate((python_version, tuple(_words(python_words, np.uint32).tolist()), python_gauss))
-        numpy_words, position, has_gauss, gauss = state["numpy"]
-        np.random.set_state(("MT19937", _words(numpy_words, np.uint32), position, has_gauss, gauss))
+        set_numpy_state(state["numpy"])
         torch.set_rng_state(torch.from_numpy(_words(state["torch"], np.uint8).copy()))
         model.action_space.np_random.bit_generator.state = state["actions"]
         if (bits := _bits(model)) is not None:
             bits.state = state["agent"]
+        if model.device.type == "cuda" and "cuda" in state:
+            torch.cuda.set_rng_state(torch.from_numpy(_words(state["cuda"], np.uint8).copy()), model.device)
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
         raise RunError(f"state.json holds no usable random states: {error}.") from error
+
+
+def numpy_state() -> list[Any]:
+    """Return the state of numpy's own generator, which replay buffers draw from, as JSON values."""
+    _, words, position, has_gauss, gauss = np.random.get_state()
+    return [_hex(np.asarray(words, np.uint32)), int(position), int(has_gauss), float(gauss)]
+
+
+def set_numpy_state(state: Sequence[Any]) -> None:
+    """Continue from what `numpy_state` returned."""
+    words, position, has_gauss, gauss = state
+    np.random.set_state(("MT19937", _words(words, np.uint32), position, has_gauss, gauss))
 
 
 def _bits(model: BaseAlgorithm) -> Any:

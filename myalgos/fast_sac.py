@@ -21,7 +21,7 @@ says what each of these gains.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -34,6 +34,7 @@ from torch.nn import functional
 
 from armature.errors import ConfigError
 from armature.myalgos.myalgo import REDQPolicy, descend
+from armature.state import numpy_state, set_numpy_state
 
 # ---------------------------------------------------------------------------------------------- networks
 
@@ -100,6 +101,8 @@ class FastSAC(SAC):
         # Set before SAC's constructor, which ends with `_setup_model`.
         self.policy_delay = policy_delay
         self._due: list[ReplayBufferSamples] = []
+        self._drawn_from: list[Any] = []
+        self._to_draw_again = 0
         self._busy_env: Meanwhile | None = None
         super().__init__(policy, env, **kwargs)
 
@@ -111,7 +114,15 @@ class FastSAC(SAC):
             self.ent_coef_optimizer = torch.optim.Adam([self.log_ent_coef], lr=self.lr_schedule(1), fused=True)
 
     def _excluded_save_params(self) -> list[str]:
-        return [*super()._excluded_save_params(), "_due", "_busy_env"]
+        return [*super()._excluded_save_params(), "_due", "_drawn_from", "_to_draw_again", "_busy_env"]
+
+    def get_state(self) -> dict[str, Any]:
+        """Return how many updates are due, and what their batches were drawn from; the replay buffer is kept anyway."""
+        return {"due": len(self._due), "drawn_from": self._drawn_from if self._due else []}
+
+    def set_state(self, state: Mapping[str, Any]) -> None:
+        """Draw the same batches again when training goes on."""
+        self._to_draw_again, self._drawn_from = int(state["due"]), list(state["drawn_from"])
 
     # -------------------------------------------------------------------------------------------- when
 
@@ -119,15 +130,23 @@ class FastSAC(SAC):
         """Collect as SB3 does, and do the updates that are due while the environments step."""
         if self._busy_env is None or self._busy_env.venv is not env:
             self._busy_env = Meanwhile(env, self._catch_up)
+        if self._to_draw_again:
+            set_numpy_state(self._drawn_from)
+            self._draw(self._to_draw_again, self.batch_size)
+            self._to_draw_again = 0
         return super().collect_rollouts(self._busy_env, *args, **kwargs)
 
     def train(self, gradient_steps: int, batch_size: int = 64) -> None:
         """Draw the batches of so many updates, and do these during the next step, or now if there is none."""
         # Drawn now: hindsight asks the environments for rewards, which they cannot tell while they step.
-        drawn = self.replay_buffer.sample(gradient_steps * batch_size, env=self._vec_normalize_env)  # type: ignore[union-attr]
-        self._due += split(drawn, gradient_steps)
+        self._draw(gradient_steps, batch_size)
         if self.num_timesteps >= self._total_timesteps:
             self._catch_up()
+
+    def _draw(self, gradient_steps: int, batch_size: int) -> None:
+        self._drawn_from = numpy_state()
+        drawn = self.replay_buffer.sample(gradient_steps * batch_size, env=self._vec_normalize_env)  # type: ignore[union-attr]
+        self._due = split(drawn, gradient_steps)
 
     def _catch_up(self) -> None:
         """Do the updates that are due."""

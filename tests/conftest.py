@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import io
 import sys
 from collections.abc import Iterator
@@ -12,12 +11,14 @@ from typing import Any
 
 import pytest
 import torch
+from stable_baselines3.common.callbacks import CallbackList
 
 from armature import registry
 from armature.callbacks.metrics import MetricsCallback
 from armature.callbacks.progress import ProgressCallback
 from armature.callbacks.saving import CheckpointCallback, EvaluationCallback
 from armature.callbacks.stopping import StopOnSignal, StopTraining
+from armature.callbacks.witness import WitnessCallback
 from armature.combos import implemented_combos
 from armature.config import Config
 from armature.models import make_model
@@ -100,6 +101,7 @@ class Session:
     metrics: MetricsCallback
     evaluations: EvaluationCallback
     checkpoints: CheckpointCallback
+    witness: WitnessCallback
     stop: StopOnSignal
 
 
@@ -116,20 +118,24 @@ def train():
         model = make_model(
             algo_class, policy, {**kwargs, **config.algo_kwargs}, normalized(env) if config.normalize else env, config
         )
-        metrics, evaluations = MetricsCallback(run, config), EvaluationCallback(run, config, eval_env)
-        checkpoints = CheckpointCallback(run, config, {"metrics": metrics})
-        progress = ProgressCallback(config.steps, metrics, evaluations, stream or io.StringIO())
-        if checkpoint is not None:
-            checkpoints.restore(model, checkpoint)
-        with StopOnSignal() as stop, contextlib.suppress(StopTraining):
-            model.learn(
-                config.steps - model.num_timesteps,
-                [evaluations, metrics, checkpoints, progress, *extra, stop],
-                log_interval=None,
-                reset_num_timesteps=False,
-            )
-        checkpoints.save()
-        return Session(run, config, model, metrics, evaluations, checkpoints, stop)
+        with StopOnSignal() as stop:
+            metrics, evaluations = MetricsCallback(run, config), EvaluationCallback(run, config, eval_env, stop)
+            checkpoints = CheckpointCallback(run, config, {"metrics": metrics, "evaluations": evaluations})
+            progress = ProgressCallback(config.steps, metrics, evaluations, stream or io.StringIO())
+            witness = WitnessCallback(run, checkpoints, io.StringIO())
+            callbacks = CallbackList([checkpoints, evaluations, metrics, progress, witness, *extra, stop])
+            callbacks.init_callback(model)
+            if checkpoint is not None:
+                checkpoints.restore(model, checkpoint)
+            try:
+                model.learn(
+                    config.steps - model.num_timesteps, callbacks, log_interval=None, reset_num_timesteps=False
+                )
+            except StopTraining:
+                callbacks.on_training_end()
+        if not (stop.signal_number and checkpoints.under_way):
+            checkpoints.save()
+        return Session(run, config, model, metrics, evaluations, checkpoints, witness, stop)
 
     yield run
     for env in environments:

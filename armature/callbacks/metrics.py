@@ -44,6 +44,13 @@ class CsvWriter(KVWriter):
         """Do nothing: each row is on the disk already."""
 
 
+def report(logger: Logger, values: Mapping[str, float], step: int) -> None:
+    """Hand numbers of a step to TensorBoard and the like, which need no row of all numbers."""
+    for output in logger.output_formats:
+        if not isinstance(output, CsvWriter):
+            output.write(dict(values), dict.fromkeys(values, ()), step)
+
+
 class MetricsCallback(BaseCallback):
     """Writes `monitor.csv`, a line an episode, and `metrics.csv` and `tensorboard/`, a line each `log_freq` steps.
 
@@ -64,6 +71,7 @@ class MetricsCallback(BaseCallback):
         self._started: float | None = None
         self._ended: float | None = None
         self._steps_before = self._logged = 0
+        self._unwritten: Mapping[str, Any] = {}
 
     @property
     def wall_time_s(self) -> float:
@@ -77,7 +85,7 @@ class MetricsCallback(BaseCallback):
 
     @property
     def _session_s(self) -> float:
-        return 0.0 if self._started is None else (self._ended or time.perf_counter()) - self._started
+        return 0.0 if self._started is None else (self._ended or time.monotonic()) - self._started
 
     @property
     def success_rate(self) -> float | None:
@@ -88,13 +96,14 @@ class MetricsCallback(BaseCallback):
     def _on_training_start(self) -> None:
         self._steps_before = self._logged = self.num_timesteps
         self._every.start(self.num_timesteps)
-        self._started = time.perf_counter()
+        self._started = time.monotonic()
         for table in (self._monitor, self._metrics):
             table.keep(lambda row: int(row["steps"]) <= self._steps_before)  # a killed session may have got further
         outputs: list[KVWriter] = [CsvWriter(self._metrics), *stats_writers(self.run, self.config)]
         if self.config.tensorboard:
             outputs.append(_TensorBoard(self.run / "tensorboard", self._steps_before))
         self.model.set_logger(Logger(None, outputs))
+        _restore_unwritten(self.logger, self._unwritten)
         episode_log = unwrap_vec_wrapper(self.training_env, EpisodeLog)
         if not isinstance(episode_log, EpisodeLog):
             raise RuntimeError("MetricsCallback needs environments made by make_vec_env(config, 'train', ...).")
@@ -110,7 +119,7 @@ class MetricsCallback(BaseCallback):
         return True
 
     def _on_training_end(self) -> None:
-        self._ended = time.perf_counter()
+        self._ended = time.monotonic()
         finished = self.num_timesteps >= self.model._total_timesteps
         if finished and self._every.freq and self._logged < self.num_timesteps:
             self._write_metrics()
@@ -149,14 +158,32 @@ class MetricsCallback(BaseCallback):
                 raise DivergedError(f"{name} is {value}", self.num_timesteps)
 
     def get_state(self) -> dict[str, Any]:
-        """Return counters, time and recent episodes."""
+        """Return counters, time, recent episodes, and what the algorithm reported since the last line."""
         recent = [asdict(episode) for episode in self._recent]
-        return {"episodes": self.episodes, "wall_time_s": self.wall_time_s, "recent": recent}
+        own = {"episodes": self.episodes, "wall_time_s": self.wall_time_s, "recent": recent}
+        return {**own, "unwritten": _unwritten(self.logger)}
 
     def set_state(self, state: Mapping[str, Any]) -> None:
         """Continue counting."""
         self.episodes, self._time_before = state["episodes"], state["wall_time_s"]
         self._recent.extend(Episode(**episode) for episode in state["recent"])
+        self._unwritten = state["unwritten"]
+
+
+def _unwritten(logger: Logger) -> dict[str, Any]:
+    """Return by name the numbers that a logger holds: text, type, how many it is the mean of, which outputs skip it."""
+    return {
+        name: [repr(float(value)), np.asarray(value).dtype.name, logger.name_to_count[name], list(excluded)]
+        for name, excluded in logger.name_to_excluded.items()
+        if isinstance(value := logger.name_to_value[name], (int, float, np.number))
+    }
+
+
+def _restore_unwritten(logger: Logger, numbers: Mapping[str, Any]) -> None:
+    """Let a logger go on with what `_unwritten` returned: means are summed up in the type of their numbers."""
+    for name, (text, kind, count, excluded) in numbers.items():
+        logger.name_to_value[name] = float(text) if kind == "float64" else np.dtype(kind).type(float(text))
+        logger.name_to_count[name], logger.name_to_excluded[name] = int(count), tuple(excluded)
 
 
 class _TensorBoard(TensorBoardOutputFormat):

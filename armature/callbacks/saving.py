@@ -8,22 +8,26 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
-from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.vec_env import VecEnv
 
+from armature.callbacks.between import BetweenRollouts
 from armature.callbacks.every import Every
+from armature.callbacks.metrics import report
+from armature.callbacks.stopping import PATIENCE_S, StopOnSignal
 from armature.checkpoints import keep_last, read_json, settled
 from armature.config import Config
 from armature.errors import RunError
 from armature.evaluation import Evaluation, evaluate
-from armature.models import Player, restore_model, save_checkpoint, save_model
+from armature.forgiving import Forgiving
+from armature.models import Player, RolloutStart, restore_model, save_checkpoint, save_model
+from armature.replay import ReplayFiles
 from armature.runs import CsvTable
 from armature.vec import set_episode_counters
 
 log = logging.getLogger(__name__)
 
 
-class EvaluationCallback(BaseCallback):
+class EvaluationCallback(BetweenRollouts):
     """Evaluates each `eval_freq` steps, writes `evaluations.csv`, and keeps the best model in `best/`.
 
     The better model has the higher success rate, and at equal rates the higher return. Every evaluation has the same
@@ -33,43 +37,65 @@ class EvaluationCallback(BaseCallback):
         run: the run folder.
         config: of the run.
         env: environments of the stream `evaluation`, not normalised.
+        stop: cuts an evaluation short; a resumed run does it again.
     """
 
-    def __init__(self, run: Path, config: Config, env: VecEnv) -> None:
+    def __init__(self, run: Path, config: Config, env: VecEnv, stop: StopOnSignal | None = None) -> None:
         super().__init__()
-        self.run, self.config, self.env = run, config, env
+        self.run, self.config, self.env, self.stop = run, config, env, stop
         self.latest: Evaluation | None = None
         self._every = Every(config.eval_freq)
+        self._evaluated = 0
         self._table = CsvTable(run / "evaluations.csv")
         self._best: tuple[float, float] | None = None
+        self._saving = Forgiving("best/")
 
     def _on_training_start(self) -> None:
-        steps = self.num_timesteps
-        self._every.start(steps)
-        self._table.keep(lambda row: int(row["steps"]) <= steps)
+        self._every.start(self._evaluated)
+        self._table.keep(lambda row: int(row["steps"]) <= self._evaluated)
         self._best = _best_score(self.run)
 
-    def _on_step(self) -> bool:
-        if self._every(self.num_timesteps):
+    def between(self) -> None:
+        """Evaluate, if it is time."""
+        steps = self.model.num_timesteps
+        if self._every(steps):
             self.evaluate()
-        return True
+            self._evaluated = steps
+
+    def _on_training_end(self) -> None:
+        if self.finished:
+            self.between()
 
     def evaluate(self) -> Evaluation:
         """Evaluate now, and keep the model if it is the best so far."""
-        started = time.perf_counter()
+        steps, started = self.model.num_timesteps, time.monotonic()
         set_episode_counters(self.env, [0] * self.env.num_envs)
-        self.latest = found = evaluate(Player(self.model), self.env, self.config.eval_episodes)
+        self.latest = found = evaluate(
+            Player(self.model), self.env, self.config.eval_episodes, on_step=self._look_for_signals
+        )
         row = found.to_dict()
         low, high = row.pop("success_interval") or (None, None)
-        elapsed = round(time.perf_counter() - started, 3)
-        self._table.append({"steps": self.num_timesteps, **row, "low": low, "high": high, "time_s": elapsed})
-        self.logger.record("evaluation/return", found.mean_return)
-        if found.success_rate is not None:
-            self.logger.record("evaluation/success_rate", found.success_rate)
+        elapsed = round(time.monotonic() - started, 3)
+        self._table.append({"steps": steps, **row, "low": low, "high": high, "time_s": elapsed})
+        told = {"evaluation/return": found.mean_return, "evaluation/success_rate": found.success_rate}
+        report(self.logger, {name: value for name, value in told.items() if value is not None}, steps)
         if self._best is None or found.score > self._best:
-            self._best = found.score
-            save_model(self.model, self.run / "best", self.config, found)
+            with self._saving:
+                save_model(self.model, self.run / "best", self.config, found)
+                self._best = found.score
         return found
+
+    def _look_for_signals(self, *_: Any) -> None:
+        if self.stop is not None:
+            self.stop.leave_if_asked()
+
+    def get_state(self) -> dict[str, Any]:
+        """Return the step of the last evaluation."""
+        return {"evaluated": self._evaluated}
+
+    def set_state(self, state: Mapping[str, Any]) -> None:
+        """Continue after it."""
+        self._evaluated = int(state["evaluated"])
 
 
 def _best_score(run: Path) -> tuple[float, float] | None:
@@ -97,11 +123,13 @@ class Stateful(Protocol):
         ...
 
 
-class CheckpointCallback(BaseCallback):
-    """Saves a checkpoint each `checkpoint_freq` steps, or rather at the beginning of the next rollout.
+class CheckpointCallback(BetweenRollouts):
+    """Saves a checkpoint each `checkpoint_freq` steps and `checkpoint_minutes`, between two rollouts.
 
-    Between rollouts everything that was collected has been learned from; within one, an on-policy algorithm would lose
-    the part that it has.
+    There everything that was collected has been learned from; within one, an on-policy algorithm would lose the part
+    that it has. A rollout that takes longer than a signal may wait begins with a checkpoint.
+
+    Must come first among the callbacks: a resumed run begins its first rollout with what the checkpoint holds.
 
     Args:
         run: the run folder.
@@ -112,41 +140,60 @@ class CheckpointCallback(BaseCallback):
     def __init__(self, run: Path, config: Config, callbacks: Mapping[str, Stateful]) -> None:
         super().__init__()
         self.run, self.config, self.callbacks = run, config, callbacks
+        self.saved_at: int | None = None
+        """Step of the newest checkpoint."""
         self._every = Every(config.checkpoint_freq)
-        self._due = False
-        self._saved: int | None = None
+        self.saving = Forgiving("checkpoints")
+        """Knows whether the last one could be written."""
+        self._replay = ReplayFiles()
+        self._start: RolloutStart | None = None
+        self._began = self._saved_time = time.monotonic()
 
     def restore(self, model: Any, folder: Path) -> None:
         """Bring a fresh model and the callbacks to where a checkpoint was saved."""
-        states = restore_model(model, folder)
+        states, self._start = restore_model(model, folder, self._replay)
         try:
             for name, callback in self.callbacks.items():
                 callback.set_state(states[name])
-        except (KeyError, TypeError) as error:
+        except (KeyError, TypeError, ValueError) as error:
             raise RunError(f"{folder / 'state.json'} does not say how far the callbacks were: {error}.") from error
+        self.saved_at = model.num_timesteps
 
     def save(self) -> Path:
-        """Save a checkpoint now, unless that was done at this very step; remove those that are not kept."""
+        """Save a checkpoint now, unless that was done at this very step; remove those that are not kept.
+
+        A disk that fails costs the checkpoint and a warning: the ones before are still there.
+        """
         steps = self.model.num_timesteps
         folder = self.run / "checkpoints" / f"{steps:09d}"
-        if self._saved != steps:
+        if self.saved_at != steps:
             states = {name: callback.get_state() for name, callback in self.callbacks.items()}
-            save_checkpoint(self.model, folder, self.config, states, self.config.save_replay_buffer)
-            keep_last(folder, self.config.keep_checkpoints)
-            self._saved = steps
+            replay = self._replay if self.config.save_replay_buffer else None
+            with self.saving:
+                save_checkpoint(self.model, folder, self.config, states, replay)
+                self.saved_at = steps
+                keep_last(folder, self.config.keep_checkpoints)
         return folder
+
+    def between(self) -> None:
+        """Save, if it is time."""
+        steps = self.model.num_timesteps
+        if self._every(steps) or self._time_is_over():
+            self.save()
+            self._saved_time = time.monotonic()
+        self._began = time.monotonic()
+
+    def _time_is_over(self) -> bool:
+        now, minutes = time.monotonic(), self.config.checkpoint_minutes
+        long = now - self._began > PATIENCE_S and (self.config.checkpoint_freq or minutes) > 0
+        return long or 0 < 60 * minutes <= now - self._saved_time
 
     def _on_training_start(self) -> None:
         self._every.start(self.num_timesteps)
-
-    def _on_step(self) -> bool:
-        self._due = self._every(self.num_timesteps) or self._due
-        return True
+        self._began = self._saved_time = time.monotonic()
 
     def _on_rollout_start(self) -> None:
-        if self._due:
-            self._due = False
-            try:
-                self.save()
-            except OSError as error:  # a full disk must not end the training; the last checkpoint is still there
-                log.warning("no checkpoint at %d steps: %s", self.model.num_timesteps, error)
+        if self._start is not None:
+            self._start.put_into(self.model)
+            self._start = None
+        super()._on_rollout_start()
