@@ -5,7 +5,7 @@ ArmatureError           exit status 1
 |  `- UnknownNameError  2   a name that is in no table: carries the closest match and the known names
 |- PluginError          2   a plugin could not be loaded
 |- RunError             2   a run folder or model cannot be used
-|- WorkerError          1   the processes of environments keep dying
+|- WorkerError          1   environments keep dying, hanging or raising
 |- DivergedError        1   training has produced numbers that are not finite
 `- RunInUseError        3   another process writes to this run folder
 """
@@ -14,6 +14,11 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import numpy as np
 
 
 class ArmatureError(Exception):
@@ -51,8 +56,44 @@ class RunError(ArmatureError):
     exit_status = 2
 
 
+@dataclass(frozen=True)
+class Fault:
+    """What happened when an environment, or the process that it is in, died, hung or raised."""
+
+    what: str
+    """For people: which process it was and what became of it, with the traceback if there is one."""
+    doing: str
+    """What it was asked to do: step, reset, restore (to play an episode again), or the name of a question."""
+    index: int
+    """Number of the environment."""
+    episode: int
+    """Number of the episode under way; -1 before the first one."""
+    actions: np.ndarray
+    """Actions of that episode up to the one that was not survived, (n, *action_shape)."""
+
+    @property
+    def step(self) -> int:
+        """Number of the step in the episode, counted from 1; 0 is the reset."""
+        return len(self.actions)
+
+    def __str__(self) -> str:
+        """Return it all, without the earlier actions."""
+        last = f", whose action was {self.actions[-1].tolist()}" if self.step else ""
+        where = f"environment {self.index}, episode {self.episode}, step {self.step}{last}"
+        return f"{self.what.rstrip()}\nThat was at {self.doing} of {where}."
+
+
 class WorkerError(ArmatureError):
-    """The process of an environment has died, and replacing it does not help."""
+    """An environment, or the process that it is in, has failed, and to make it anew does not help.
+
+    Args:
+        message: what happened.
+        fault: the facts, where they are known.
+    """
+
+    def __init__(self, message: str, fault: Fault | None = None) -> None:
+        super().__init__(message)
+        self.fault = fault
 
 
 class DivergedError(ArmatureError):

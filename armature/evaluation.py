@@ -62,8 +62,23 @@ class EpisodeTracker:
                 self._first_success[index] = int(self._lengths[index])
             terms = self._terms[index]
             for name, value in info.get("reward_terms", {}).items():
-                terms[name] = terms.get(name, 0.0) + value
+                terms[name] = terms.get(name, 0.0) + float(value)
         return [self._finish(index, infos[index]) for index in np.flatnonzero(dones).tolist()]
+
+    def get_state(self) -> dict[str, Any]:
+        """Return the unfinished episodes as JSON values, no digit less."""
+        return {
+            "returns": self._returns.tolist(),
+            "lengths": self._lengths.tolist(),
+            "first_success": list(self._first_success),
+            "terms": [dict(terms) for terms in self._terms],
+        }
+
+    def set_state(self, state: Mapping[str, Any]) -> None:
+        """Go on from what `get_state` returned."""
+        self._returns[:], self._lengths[:] = state["returns"], state["lengths"]
+        self._first_success = list(state["first_success"])
+        self._terms = [dict(terms) for terms in state["terms"]]
 
     def _finish(self, index: int, info: Mapping[str, Any]) -> Episode:
         episode = Episode(

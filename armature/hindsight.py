@@ -25,7 +25,7 @@ from stable_baselines3.her.goal_selection_strategy import GoalSelectionStrategy
 
 from armature.errors import PluginError
 from armature.infos import InfoTable
-from armature.shm_vec_env import ShmVecEnv
+from armature.journaled_vec_env import JournaledVecEnv
 
 Batch = dict[str, np.ndarray]
 """By the name of a field, (n, ...)."""
@@ -163,7 +163,7 @@ class HindsightReplayBuffer(HerReplayBuffer):
         """Return the rewards (n,) of goals (n, k)."""
         assert self.env is not None, "set_env was not called"
         base = self.env.unwrapped
-        if isinstance(base, ShmVecEnv):
+        if isinstance(base, JournaledVecEnv):
             rewards = base.twin.get_wrapper_attr("compute_reward")(achieved, desired, infos)
         else:
             rewards = self.env.env_method("compute_reward", achieved, desired, infos, indices=[0])[0]

@@ -25,14 +25,20 @@ class SharedArrays:
         num_envs: how many environments.
         observation_space: of each environment.
         action_space: of each environment.
-        handle: file descriptor of the block; None makes a new one.
+        handle: file descriptor of the block; None makes a new one, and PRIVATE takes memory of this process alone.
     """
 
+    PRIVATE = -1
+    """The handle of memory that no other process shall see."""
     NO_SUCCESS = -1
     """Mark of an environment that does not tell of success."""
 
     def __init__(
-        self, num_envs: int, observation_space: spaces.Space[Any], action_space: spaces.Space[Any], handle: int | None
+        self,
+        num_envs: int,
+        observation_space: spaces.Space[Any],
+        action_space: spaces.Space[Any],
+        handle: int | None = None,
     ) -> None:
         self._space = observation_space
         self._keys, shapes, dtypes = obs_space_info(observation_space)
@@ -42,6 +48,7 @@ class SharedArrays:
             "dones": ((num_envs,), np.bool_),
             "truncated": ((num_envs,), np.bool_),
             "success": ((num_envs,), np.int8),
+            "busy": ((2 * num_envs,), np.int64),
         }
         for number, key in enumerate(self._keys):
             layout[f"seen {number}"] = layout[f"last {number}"] = ((num_envs, *shapes[key]), dtypes[key])
@@ -55,6 +62,8 @@ class SharedArrays:
         }
         self.actions, self.rewards, self.dones = arrays["actions"], arrays["rewards"], arrays["dones"]
         self.truncated, self.success = arrays["truncated"], arrays["success"]
+        self.busy = memoryview(arrays["busy"])  # which is written to in a third of the time
+        """What a group of environments is at: from twice the number of its first one on, a number and an action."""
         self._seen = {key: arrays[f"seen {number}"] for number, key in enumerate(self._keys)}
         self._last = {key: arrays[f"last {number}"] for number, key in enumerate(self._keys)}
 
@@ -62,6 +71,11 @@ class SharedArrays:
         """Write what some environments show."""
         for key, column in self._seen.items():
             column[which] = observations if key is None else [observation[key] for observation in observations]
+
+    def see_one(self, index: int, observation: Any) -> None:
+        """Write what one environment shows."""
+        for key, column in self._seen.items():
+            column[index] = observation if key is None else observation[key]
 
     def end(self, index: int, observation: Any) -> None:
         """Write the last observation of an environment's episode."""
@@ -76,14 +90,10 @@ class SharedArrays:
         """Return a copy of the last observation of the episode that an environment has ended."""
         return dict_to_obs(self._space, {key: part[index].copy() for key, part in self._last.items()})
 
-    def end_with_what_is_seen(self, index: int) -> None:
-        """Make what an environment showed before the last observation of its episode."""
-        for key, part in self._seen.items():
-            self._last[key][index] = part[index]
-
     def close(self) -> None:
-        """Close the handle; the memory itself is freed with the last array."""
-        os.close(self.handle)
+        """Close the handle, if there is one; the memory itself is freed with the last array."""
+        if self.handle != self.PRIVATE:
+            os.close(self.handle)
 
 
 def _bytes(shape: tuple[int, ...], dtype: Any) -> int:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 import gymnasium
 import numpy as np
 from gymnasium import spaces
 from stable_baselines3.common.preprocessing import is_image_space
-from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, VecEnvWrapper, VecNormalize
+from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper, VecNormalize
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvIndices, VecEnvObs, VecEnvStepReturn
 
 from armature.checks import observation_form
@@ -19,6 +19,7 @@ from armature.config import NAMESPACE, Config
 from armature.discrete import DiscreteActions
 from armature.errors import ConfigError
 from armature.evaluation import Episode, EpisodeTracker
+from armature.local_vec_env import LocalVecEnv
 from armature.plugins import load_plugins
 from armature.shm_vec_env import ShmVecEnv, cores
 
@@ -63,19 +64,6 @@ class EpisodeSeeds(gymnasium.Wrapper[Any, Any, Any, Any]):
         """Start the next episode."""
         self.episode += 1
         return self.env.reset(seed=episode_seed(self.seed, self.stream, self.index, self.episode - 1), options=options)
-
-    def get_state(self) -> dict[str, Any]:
-        """Return which episode comes next, and the environment's own state, as numpy arrays and JSON values.
-
-        Of a vectorised environment `env_method("get_state")` returns those of all.
-        """
-        return {"episode": self.episode, "environment": self.env.unwrapped.get_state()}  # type: ignore[attr-defined]
-
-    def set_state(self, state: Mapping[str, Any]) -> None:
-        """Go on where `get_state` was called, in the middle of an episode, be it in another process."""
-        self.env.reset()  # wrappers want one before a step
-        self.env.unwrapped.set_state(state["environment"])  # type: ignore[attr-defined]
-        self.episode = state["episode"]
 
 
 def episode_counters(env: VecEnv) -> list[int]:
@@ -227,6 +215,15 @@ class EpisodeLog(VecEnvWrapper):
         finished, self.finished = self.finished, []
         return finished
 
+    def get_state(self) -> dict[str, Any]:
+        """Return unfinished episodes, and finished ones that nobody has taken, as JSON values."""
+        return {"unfinished": self._tracker.get_state(), "finished": [asdict(episode) for episode in self.finished]}
+
+    def set_state(self, state: Mapping[str, Any]) -> None:
+        """Go on from what `get_state` returned."""
+        self._tracker.set_state(state["unfinished"])
+        self.finished = [Episode(**episode) for episode in state["finished"]]
+
 
 LONG = 20_000
 """Steps of a run from which worker processes are worth the seconds that they take to start."""
@@ -241,7 +238,7 @@ def make_vec_env(config: Config, stream: Stream, n_envs: int, render_mode: str |
         EnvMaker(config, stream, index, render_mode, row) for index in range(n_envs)
     ]
     here = EnvMaker(config, stream, 0, None)
-    env = ShmVecEnv(makers, workers, here) if apart else DummyVecEnv(makers)
+    env = ShmVecEnv(makers, workers, here) if apart else LocalVecEnv(makers)
     return EpisodeLog(env) if stream == "train" else env
 
 

@@ -14,7 +14,7 @@ from armature.config import Config
 from armature.envs import ENV_IDS
 from armature.plugins import load_plugins
 from armature.registry import tasks
-from armature.vec import make_env, make_vec_env
+from armature.vec import make_vec_env
 from tests.robot_envs import is_installed
 
 ROOT = Path(__file__).parent.parent
@@ -111,37 +111,26 @@ def test_a_state_continues_exactly_in_a_fresh_process(tmp_path):
 
 
 @pytest.mark.parametrize("workers", [0, 2])
-def test_states_of_many_environments_hold_the_episode_counters(workers):
+def test_states_of_many_environments_are_restored_in_other_processes(workers):
     """What a resumed run needs of its environments comes from one call, through all wrappers, be it in processes."""
     load_plugins()
     config = Config(task_type="push", max_episode_steps=6, randomize=RANDOM, algo="dqn", num_workers=workers)
-    env = make_vec_env(config, "train", 2)
+    env = make_vec_env(config, "train", 3)
     rng = np.random.default_rng(0)
-    actions = rng.integers(env.action_space.n, size=(25, 2))
+    actions = rng.integers(env.action_space.n, size=(25, 3))
     env.reset()
     for action in actions[:9]:
-        env.step(action)
-    states = env.env_method("get_state")
-    assert [state["episode"] for state in states] == [2, 2]
-    uninterrupted = [env.step(action)[0] for action in actions[9:]]
+        shown = env.step(action)[0]
+    states = env.episode_states()
+    assert [(state.episode, len(state.actions)) for state in states] == [(1, 3)] * 3
+    uninterrupted = [env.step(action)[:3] for action in actions[9:]]
     env.close()
 
-    resumed = make_vec_env(config, "train", 2)
-    for index, state in enumerate(states):
-        resumed.env_method("set_state", state, indices=index)
+    resumed = make_vec_env(config.model_copy(update={"num_workers": 2 - workers}), "train", 3)
+    assert np.array_equal(resumed.restore_episodes(states), shown)
     for expected, action in zip(uninterrupted, actions[9:], strict=True):
-        assert np.array_equal(resumed.step(action)[0], expected)
+        assert all(map(np.array_equal, expected, resumed.step(action)[:3]))
     resumed.close()
-
-
-def test_a_state_reaches_an_environment_that_was_never_reset():
-    load_plugins()
-    first, second = (make_env(Config(task_type="push", algo="sac"), "train", 3) for _ in range(2))
-    first.reset()
-    first.step(np.ones(3))
-    second.set_state(first.get_state())
-    assert np.array_equal(first.step(np.ones(3))[0], second.step(np.ones(3))[0])
-    assert first.episode == second.episode == 1
 
 
 # ------------------------------------------------------------------------------------------------ histories

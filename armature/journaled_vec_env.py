@@ -1,0 +1,171 @@
+"""What both vectorised environments have in common: results in arrays, and a journal of what was told."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import gymnasium
+import numpy as np
+from gymnasium import spaces
+from stable_baselines3.common.vec_env import VecEnv
+from stable_baselines3.common.vec_env.base_vec_env import VecEnvIndices, VecEnvObs, VecEnvStepReturn
+
+from armature.env_group import Info
+from armature.errors import Fault
+from armature.journal import EpisodeState, Journal
+from armature.shared_arrays import SharedArrays
+
+
+class JournaledVecEnv(VecEnv):
+    """Environments whose present episodes can be begun and played again.
+
+    They have an attribute `episode`: the number of the episode that the next reset begins. An episode must depend on
+    nothing but its number and its actions.
+
+    Args:
+        arrays: where actions go to and results come from.
+        observation_space: of each environment.
+        action_space: of each environment.
+        num_envs: number of environments.
+    """
+
+    twin: gymnasium.Env[Any, Any]
+    """An environment like the others, in this process: calling its pure functions takes no message."""
+
+    def __init__(
+        self,
+        arrays: SharedArrays,
+        observation_space: spaces.Space[Any],
+        action_space: spaces.Space[Any],
+        num_envs: int,
+    ) -> None:
+        self._arrays = arrays
+        self._journal = Journal(num_envs, arrays.actions[0])
+        self._episodes = np.full(num_envs, -1)  # under way
+        self._following = np.zeros(num_envs, dtype=np.int64)  # number of the episode that the next reset begins
+        super().__init__(num_envs, observation_space, action_space)
+
+    @abstractmethod
+    def _ask(
+        self, method: str, indices: Iterable[int], *arguments: Any, each: Sequence[Any] | None = None
+    ) -> list[Any]:
+        """Call a method of `EnvGroup` for some environments; `each` has one more argument for each of them."""
+
+    @abstractmethod
+    def _begin_step(self) -> None:
+        """Begin a step; the actions are there."""
+
+    @abstractmethod
+    def _finish_step(self) -> dict[int, Info]:
+        """Wait until the results are there; return what infos say besides, by environment."""
+
+    # -------------------------------------------------------------------------------------------- stepping
+
+    def reset(self) -> VecEnvObs:
+        """Begin an episode in every environment."""
+        told = list(zip(self._seeds, self._options, strict=True))
+        self.reset_infos = self._ask("reset", range(self.num_envs), each=told)
+        self._begun(slice(None))
+        self._journal.reset()
+        self._reset_seeds()
+        self._reset_options()
+        return self._arrays.seen()
+
+    def step_async(self, actions: np.ndarray) -> None:
+        """Begin a step with actions (num_envs, ...)."""
+        self._arrays.actions[:] = actions
+        self._begin_step()
+
+    def step_wait(self) -> VecEnvStepReturn:
+        """Return what came of the step: observations, rewards, dones, infos."""
+        more = self._finish_step()
+        arrays = self._arrays
+        rewards, dones = arrays.rewards.copy(), arrays.dones.copy()
+        self._journal.step(arrays.actions, dones)
+        self._begun(dones)
+        return arrays.seen(), rewards, dones, self._infos(more)
+
+    def _begun(self, which: Any) -> None:
+        """Count the episodes that some environments have begun."""
+        self._episodes[which] = self._following[which]
+        self._following[which] += 1
+
+    def _infos(self, more: dict[int, Info]) -> list[Info]:
+        arrays = self._arrays
+        infos: list[Info] = [
+            {"TimeLimit.truncated": cut, "is_success": success > 0} if success >= 0 else {"TimeLimit.truncated": cut}
+            for cut, success in zip(arrays.truncated.tolist(), arrays.success.tolist(), strict=True)
+        ]
+        for index, info in more.items():
+            if "reset_info" in info:
+                self.reset_infos[index] = info.pop("reset_info")
+            infos[index] |= info
+        for index in np.flatnonzero(arrays.dones).tolist():
+            infos[index]["terminal_observation"] = arrays.ended_with(index)
+        return infos
+
+    # -------------------------------------------------------------------------------------------- going back
+
+    def episode_states(self) -> list[EpisodeState]:
+        """Return where each environment is in its present episode."""
+        return [EpisodeState(int(episode), self._journal.of(index)) for index, episode in enumerate(self._episodes)]
+
+    def restore_episodes(self, states: Sequence[EpisodeState]) -> VecEnvObs:
+        """Bring each environment to where it was when its state was taken; return the observations, as `reset` does.
+
+        What had not begun then begins with its first episode.
+        """
+        self._episodes[:] = [max(state.episode, 0) for state in states]
+        self._following[:] = self._episodes + 1
+        self._journal.fill([state.actions for state in states])
+        self.reset_infos = self._ask("restore", range(self.num_envs), each=self._tellings(range(self.num_envs)))
+        return self._arrays.seen()
+
+    def _tellings(self, indices: Iterable[int]) -> list[tuple[int, np.ndarray, int]]:
+        """Return what `EnvGroup.restore` needs to bring environments to where they are."""
+        return [(int(self._episodes[i]), self._journal.of(i), int(self._following[i])) for i in indices]
+
+    def _fault_of(self, index: int, what: str, doing: str, step: int) -> Fault:
+        """Return the facts of what happened to an environment; `step` is where it was in playing its episode again."""
+        if doing == "reset":
+            return Fault(what, doing, index, int(self._following[index]), self._journal.of(index)[:0])
+        actions = self._journal.of(index)
+        if doing == "restore":
+            actions = actions[:step]
+        elif doing == "step":
+            actions = np.concatenate([actions, self._arrays.actions[index : index + 1]])
+        return Fault(what, doing, index, int(self._episodes[index]), actions)
+
+    # -------------------------------------------------------------------------------------------- asking
+
+    def get_attr(self, attr_name: str, indices: VecEnvIndices = None) -> list[Any]:
+        """Return an attribute of some environments."""
+        if attr_name == "episode":  # which is known here, also when an environment is beyond asking
+            return [int(self._following[index]) for index in self._get_indices(indices)]
+        return self._ask("get_attr", self._get_indices(indices), attr_name)
+
+    def has_attr(self, attr_name: str) -> bool:
+        """Return whether every environment has an attribute."""
+        return all(self._ask("has_attr", range(self.num_envs), attr_name))
+
+    def set_attr(self, attr_name: str, value: Any, indices: VecEnvIndices = None) -> None:
+        """Set an attribute of some environments."""
+        self._ask("set_attr", chosen := list(self._get_indices(indices)), attr_name, value)
+        if attr_name == "episode":
+            self._following[chosen] = value
+
+    def env_method(self, method_name: str, *args: Any, indices: VecEnvIndices = None, **kwargs: Any) -> list[Any]:
+        """Return what a method of some environments returns."""
+        return self._ask("env_method", self._get_indices(indices), method_name, args, kwargs)
+
+    def env_is_wrapped(self, wrapper_class: type[gymnasium.Wrapper], indices: VecEnvIndices = None) -> list[bool]:
+        """Return whether some environments are wrapped in a class."""
+        return self._ask("env_is_wrapped", self._get_indices(indices), wrapper_class)
+
+    def get_images(self) -> Sequence[np.ndarray | None]:
+        """Return a picture of every environment."""
+        if self.render_mode != "rgb_array":
+            return [None] * self.num_envs
+        return self._ask("render", range(self.num_envs))
