@@ -202,6 +202,8 @@ class Config(Strict):
     """Environment steps to train, over all environments."""
     log_freq: int = key(1000, "training", ge=0, le=_COUNT)
     """Environment steps between lines of metrics; 0 switches them off."""
+    on_nan: Literal["stop", "skip"] = key("stop", "training")
+    """What happens when an observation, reward or gradient is NaN or infinite: stop, or skip the episode or update."""
 
     eval_freq: int = key(1000, "evaluation", ge=0, le=_COUNT)
     """Environment steps between evaluations; 0 switches them off."""

@@ -31,7 +31,8 @@ def save_episodes(model: Any, folder: Path) -> dict[str, Any]:
         lengths=np.array([len(state.actions) for state in states]),
         actions=np.concatenate([state.actions for state in states]),
     )
-    return {"episodes": _episode_log(model.env).get_state(), "seen": fingerprint(model._last_obs)}
+    episodes = _episode_log(model.env)
+    return {"episodes": episodes.get_state(), "seen": fingerprint(episodes.last_step[0])}
 
 
 def restore_episodes(model: Any, folder: Path, state: Mapping[str, Any]) -> None:
@@ -52,7 +53,7 @@ def restore_episodes(model: Any, folder: Path, state: Mapping[str, Any]) -> None
     if model.get_vec_normalize_env() is not None:
         model._last_original_obs = model.get_vec_normalize_env().get_original_obs()
     model._last_episode_starts = np.ones(env.num_envs, dtype=bool)  # `carried` knows better
-    if fingerprint(model._last_obs) != state["seen"]:
+    if fingerprint(_episode_log(env).last_step[0]) != state["seen"]:
         log.warning("resume: diverged at step %d: the environments do not show what they did", model.num_timesteps)
 
 

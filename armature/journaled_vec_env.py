@@ -43,6 +43,7 @@ class JournaledVecEnv(VecEnv):
     ) -> None:
         self._arrays = arrays
         self._journal = Journal(num_envs, arrays.actions[0])
+        self._to_resume: Sequence[EpisodeState] | None = None
         self._episodes = np.full(num_envs, -1)  # under way
         self._following = np.zeros(num_envs, dtype=np.int64)  # number of the episode that the next reset begins
         super().__init__(num_envs, observation_space, action_space)
@@ -64,7 +65,10 @@ class JournaledVecEnv(VecEnv):
     # -------------------------------------------------------------------------------------------- stepping
 
     def reset(self) -> VecEnvObs:
-        """Begin an episode in every environment."""
+        """Begin an episode in every environment, or go on with those that `resume_with` was given."""
+        if self._to_resume is not None:
+            states, self._to_resume = self._to_resume, None
+            return self.restore_episodes(states)
         told = list(zip(self._seeds, self._options, strict=True))
         self.reset_infos = self._ask("reset", range(self.num_envs), each=told)
         self._begun(slice(None))
@@ -111,6 +115,10 @@ class JournaledVecEnv(VecEnv):
     def episode_states(self) -> list[EpisodeState]:
         """Return where each environment is in its present episode."""
         return [EpisodeState(int(episode), self._journal.of(index)) for index, episode in enumerate(self._episodes)]
+
+    def resume_with(self, states: Sequence[EpisodeState]) -> None:
+        """Let the next `reset` be `restore_episodes(states)`: wrappers see what it returns as they see any reset."""
+        self._to_resume = states
 
     def restore_episodes(self, states: Sequence[EpisodeState]) -> VecEnvObs:
         """Bring each environment to where it was when its state was taken; return the observations, as `reset` does.

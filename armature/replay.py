@@ -1,8 +1,8 @@
 """Replay buffers as files: the filled part of any of SB3's, the goals and infos of hindsight included.
 
-A buffer is a ring of rows, one a time step. It is written in blocks of rows, a file each, and a block that has not changed
-since the checkpoint before the last is a link to that one's file: a checkpoint costs what is new, not what is stored, and
-the two newest ones share nothing, so that damage to a file leaves one of them whole.
+A buffer is a ring of rows, one a time step. It is written in blocks of rows, a file each, and a block that has not
+changed since the checkpoint before the last is a link to that one's file: a checkpoint costs what is new, not what is
+stored, and the two newest ones share nothing, so that damage to a file leaves one of them whole.
 """
 
 from __future__ import annotations
@@ -181,7 +181,7 @@ def _block_rows(columns: Arrays) -> int:
 
 
 def _unsettled(buffer: ReplayBuffer) -> int:
-    """Return the first row that may still change: the one to be written next, or where the oldest open episode began."""
+    """Return the first row that may still change: where the oldest open episode began, or the next row."""
     if not isinstance(buffer, HerReplayBuffer):
         return buffer.pos
     return int(buffer.pos - ((buffer.pos - buffer._current_ep_start) % buffer.buffer_size).max()) % buffer.buffer_size

@@ -147,7 +147,7 @@ CARRIED = (
 
 def carried(model: BaseAlgorithm) -> Arrays:
     """Return what a model carries over to its next rollout, by its path."""
-    return {name: np.array(torch.as_tensor(leaf).detach().cpu()) for name, leaf in _carried(model).items()}
+    return {name: torch.as_tensor(leaf).detach().cpu().numpy().copy() for name, leaf in _carried(model).items()}
 
 
 def set_carried(model: BaseAlgorithm, arrays: Mapping[str, np.ndarray]) -> None:

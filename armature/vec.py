@@ -195,16 +195,27 @@ class EpisodeLog(VecEnvWrapper):
         super().__init__(venv)
         self.finished: list[Episode] = []
         """Episodes that nobody has taken yet."""
+        self.last_step: tuple[Any, ...] = ()
+        """Observations of all environments, and after a step its rewards and actions, too."""
+        self._actions: Any = None
         self._tracker = EpisodeTracker(venv.num_envs)
 
     def reset(self) -> VecEnvObs:
         """Start an episode in every environment."""
         self._tracker.reset()
-        return self.venv.reset()
+        observation = self.venv.reset()
+        self.last_step = (observation,)
+        return observation
+
+    def step_async(self, actions: np.ndarray) -> None:
+        """Tell the environments to step."""
+        self._actions = actions
+        self.venv.step_async(actions)
 
     def step_wait(self) -> VecEnvStepReturn:
         """Wait for the step of all environments."""
         observation, rewards, dones, infos = self.venv.step_wait()
+        self.last_step = observation, rewards, self._actions
         for episode in self._tracker.update(rewards, dones, infos):
             self.finished.append(episode)
             infos[episode.env]["episode"] = {"r": episode.total_return, "l": episode.length}

@@ -128,9 +128,7 @@ def train():
             if checkpoint is not None:
                 checkpoints.restore(model, checkpoint)
             try:
-                model.learn(
-                    config.steps - model.num_timesteps, callbacks, log_interval=None, reset_num_timesteps=False
-                )
+                model.learn(config.steps - model.num_timesteps, callbacks, log_interval=None, reset_num_timesteps=False)
             except StopTraining:
                 callbacks.on_training_end()
         if not (stop.signal_number and checkpoints.under_way):

@@ -79,26 +79,35 @@ def cut_and_resumed(config, train, cuts):
 ROWS = [algo for algo, rows in implemented_combos.items() if "pytorch" in rows and algo not in ("random", "mine")]
 
 
-@pytest.mark.parametrize("workers", [0, 2])
 @pytest.mark.parametrize("algo", ROWS)
-def test_a_cut_run_ends_as_one_that_was_never_cut(algo, workers, make_config, train):
-    config = make_config(algo, num_workers=workers, checkpoint_freq=64, steps=400, num_envs=3)
+def test_a_cut_run_ends_as_one_that_was_never_cut(algo, make_config, train):
+    config = make_config(algo, checkpoint_freq=50, steps=260, num_envs=3)
     straight = train(config)
-    resumed = cut_and_resumed(config, train, [131, 290])
+    resumed = cut_and_resumed(config, train, [131, 190])
     assert outcome(resumed) == outcome(straight)
     assert resumed.witness.verdict == "exact"
 
 
-@pytest.mark.parametrize("algo", ["sac", "tqc", "td3", "dqn", "fast_sac", "myalgo"])
+@pytest.mark.parametrize("algo", ["ppo", "fast_sac"])
+def test_in_workers(algo, make_config, train):
+    config = make_config(algo, num_workers=2, checkpoint_freq=50, steps=260, num_envs=3)
+    here = config.model_copy(update={"num_workers": 0})
+    assert outcome(cut_and_resumed(config, train, [131, 190])) == outcome(train(here))
+
+
+@pytest.mark.parametrize("algo", ["sac", "tqc", "dqn", "fast_sac"])
 def test_with_hindsight(algo, make_config, train):
-    config = make_config(algo, replay_buffer="her", checkpoint_freq=50, steps=400)
-    assert outcome(cut_and_resumed(config, train, [143, 333])) == outcome(train(config))
+    config = make_config(algo, replay_buffer="her", checkpoint_freq=50, steps=300)
+    assert outcome(cut_and_resumed(config, train, [143, 271])) == outcome(train(config))
 
 
 VARIANTS = {
     "statistics": ("ppo", {"normalize": True}),
     "statistics of a replay buffer": ("sac", {"normalize": True}),
-    "state-dependent exploration": ("sac", {"algo_kwargs": {"use_sde": True, "learning_starts": 64, "buffer_size": 900}}),
+    "state-dependent exploration": (
+        "sac",
+        {"algo_kwargs": {"use_sde": True, "learning_starts": 64, "buffer_size": 900}},
+    ),
     "state-dependent exploration, on policy": ("ppo", {"algo_kwargs": {"use_sde": True, "n_steps": 16}}),
     "noise with a memory": (
         "td3",
@@ -115,7 +124,10 @@ VARIANTS = {
         "sac",
         {"replay_buffer": "her", "algo_kwargs": {"buffer_size": 150, "learning_starts": 48, "batch_size": 16}},
     ),
-    "a schedule": ("ars", {"algo_kwargs": {"n_delta": 2, "learning_rate": {"schedule": "linear", "start": 0.1, "end": 0}}}),
+    "a schedule": (
+        "ars",
+        {"algo_kwargs": {"n_delta": 2, "learning_rate": {"schedule": "linear", "start": 0.1, "end": 0}}},
+    ),
     "one environment": ("ppo", {"num_envs": 1}),
 }
 
@@ -123,8 +135,8 @@ VARIANTS = {
 @pytest.mark.parametrize("name", VARIANTS)
 def test_whatever_is_carried_over(name, make_config, train):
     algo, keys = VARIANTS[name]
-    config = make_config(algo, checkpoint_freq=48, steps=500, **keys)
-    assert outcome(cut_and_resumed(config, train, [77, 331])) == outcome(train(config))
+    config = make_config(algo, checkpoint_freq=48, steps=320, **keys)
+    assert outcome(cut_and_resumed(config, train, [77, 251])) == outcome(train(config))
 
 
 def test_neither_number_nor_time_of_checkpoints_matters(make_config, train):

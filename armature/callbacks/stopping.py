@@ -17,14 +17,14 @@ SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGUSR1
 
 
 class StopTraining(Exception):  # noqa: N818, like StopIteration it is no error
-    """Leaves `learn`; the caller catches it. A callback's answer would end a rollout in the middle, and lose its last step."""
+    """Leaves `learn`; the caller catches it. A callback's answer would end a rollout and lose its last step."""
 
 
 class StopOnSignal(BaseCallback):
     """Ends training between two rollouts once a signal has arrived; a second one ends it at once.
 
-    A rollout that has not ended within `PATIENCE_S` is given up: `CheckpointCallback` has saved a checkpoint before it. An
-    algorithm that tells of no rollouts is asked to stop after a step.
+    A rollout that has not ended within `PATIENCE_S` is given up: `CheckpointCallback` has saved a checkpoint before it.
+    An algorithm that tells of no rollouts is asked to stop after a step.
 
     A context manager: the signals have their meaning within the `with` block.
     """
