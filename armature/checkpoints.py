@@ -59,22 +59,31 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
     except BaseException:
         draft.unlink(missing_ok=True)
         raise
-    _sync_folder(path.parent)
+    with contextlib.suppress(OSError):  # the new file is in place, whatever a power cut now would make of it
+        _sync_folder(path.parent)
 
 
 def write_json(path: Path, data: Any) -> None:
     """Write a JSON file that a reader sees whole or not at all."""
     with replacing(path) as file:
-        file.write((json.dumps(data, indent=2, allow_nan=False) + "\n").encode())
+        file.write(_json_text(data))
 
 
 def read_json(path: Path) -> Any:
     """Read a JSON file that we wrote; raise `RunError` if it is missing, damaged, too large or not strict JSON."""
+    return parse_json(_read_text(path), str(path))
+
+
+def _read_text(path: Path) -> bytes:
     with open_plain(path) as file:
         text = file.read(JSON_LIMIT + 1)
     if len(text) > JSON_LIMIT:
         raise RunError(f"{path} is larger than {JSON_LIMIT >> 20} MiB, so it is none of our files.")
-    return parse_json(text, str(path))
+    return text
+
+
+def _json_text(data: Any) -> bytes:
+    return (json.dumps(data, indent=2, allow_nan=False) + "\n").encode()
 
 
 # ---------------------------------------------------------------------------------------------- writing
@@ -234,11 +243,13 @@ def verify(folder: Path) -> dict[str, Any]:
 
 
 def _read_manifest(folder: Path) -> dict[str, Any]:
-    manifest = read_json(folder / MANIFEST)
+    text = _read_text(folder / MANIFEST)
+    manifest = parse_json(text, str(folder / MANIFEST))
     files = manifest.get("files") if isinstance(manifest, dict) else None
     if not isinstance(files, dict) or not all(isinstance(entry, dict) for entry in files.values()):
         raise RunError(f"{folder / MANIFEST} is damaged: it lists no files.")
-    if not isinstance(manifest.get("step"), int) or manifest.get("sha256") != _manifest_hash(manifest):
+    intact = text == _json_text(manifest) and manifest.get("sha256") == _manifest_hash(manifest)
+    if not intact or not isinstance(manifest.get("step"), int):
         raise RunError(f"{folder / MANIFEST} is damaged: its text is not what was written.")
     if manifest.get("format") != FORMAT:
         raise _OtherFormatError(

@@ -7,6 +7,7 @@ import csv
 import hashlib
 import importlib.metadata
 import io
+import logging
 import os
 import platform
 import re
@@ -14,8 +15,10 @@ import shlex
 import socket
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime, timezone
+from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +28,7 @@ from armature.checks import named_imports
 from armature.combos import implemented_combos
 from armature.config import GENERAL_ENV, Config
 from armature.errors import RunError, RunInUseError, WorkerError
+from armature.forgiving import Forgiving
 from armature.registry import is_address
 
 if TYPE_CHECKING:
@@ -35,8 +39,12 @@ try:
 except ImportError:  # Windows: nothing guards a run folder there
     fcntl = None  # type: ignore[assignment]
 
+log = logging.getLogger(__name__)
+
 PACKAGES = ("stable-baselines3", "sb3-contrib", "sbx-rl", "torch", "jax", "pybullet", "gymnasium", "numpy")
 """Distributions whose versions are recorded, as far as they are installed."""
+MOST_WAITING = 50_000
+"""Rows of a table that wait in memory for a disk."""
 
 
 # ---------------------------------------------------------------------------------------------- making and finding
@@ -265,41 +273,78 @@ def write_fault(run: Path, error: WorkerError) -> None:
 class CsvTable:
     """A CSV file that only grows: rows are appended, a new column widens the header, a resume cuts later rows off.
 
+    Rows that cannot be written, since the disk is full or the folder gone, wait in memory and go before the next one.
+
     Args:
         path: the file; if it exists it is continued.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.columns: list[str] = list(self.rows()[0]) if self.rows() else []
+        self._whole = 0
+        """Bytes that are whole lines. What stands after them is torn, and the next write cuts it off."""
+        if path.exists():
+            self._whole = path.read_bytes().rfind(b"\n") + 1
+        self.columns: list[str] = list(self._reader(self._lines()).fieldnames or [])
+        self._waiting: deque[Mapping[str, Any]] = deque(maxlen=MOST_WAITING)
+        self._writing = Forgiving(str(path))
 
     def rows(self) -> list[dict[str, str]]:
         """Return all rows as text; a last line that a kill cut short is left out."""
-        if not self.path.exists():
-            return []
-        text = self.path.read_text(encoding="utf-8")
-        return list(csv.DictReader(io.StringIO(text[: text.rfind("\n") + 1])))
+        return list(self._reader(self._lines()))
 
     def append(self, row: Mapping[str, Any]) -> None:
-        """Add a row and write it out. None makes an empty cell."""
-        new = [column for column in row if column not in self.columns]
-        if new:
-            rows = self.rows()
-            self.columns += new
-            self._rewrite([*rows, row])
-            return
-        with self.path.open("a", encoding="utf-8", newline="") as file:
-            csv.DictWriter(file, self.columns, restval="", lineterminator="\n").writerow(row)
+        """Add a row and write it out, or keep it until it can be written. None makes an empty cell."""
+        if len(self._waiting) == MOST_WAITING - 1:
+            log.warning("%d rows of %s wait for a disk; the oldest are given up now", MOST_WAITING, self.path)
+        self._waiting.append(row)
+        with self._writing:
+            self._write()
+            self._waiting.clear()
 
     def keep(self, wanted: Callable[[Mapping[str, str]], bool]) -> None:
-        """Remove the rows that are not wanted, and a torn last line."""
-        if self.path.exists():
-            self._rewrite([row for row in self.rows() if wanted(row)])
+        """Cut off the first row that is not wanted and everything after it, and a torn last line."""
+        if not self.path.exists():
+            return
+        lines = self._lines()
+        reader = self._reader(lines)
+        kept = reader.line_num if reader.fieldnames else 0
+        with contextlib.suppress(ValueError, KeyError, TypeError):  # a row that a power cut left half empty
+            for _ in takewhile(wanted, reader):
+                kept = reader.line_num
+        self._whole = sum(map(len, lines[:kept]))
+        with self._writing:
+            os.truncate(self.path, self._whole)
 
-    def _rewrite(self, rows: list[Any]) -> None:
-        text = io.StringIO(newline="")
-        writer = csv.DictWriter(text, self.columns, restval="", lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
-        with replacing(self.path) as file:
-            file.write(text.getvalue().encode())
+    def _lines(self) -> list[bytes]:
+        if not self.path.exists():
+            return []
+        content = self.path.read_bytes()[: self._whole]
+        return content[: content.rfind(b"\n") + 1].splitlines(keepends=True)
+
+    @staticmethod
+    def _reader(lines: list[bytes]) -> csv.DictReader[str]:
+        return csv.DictReader(line.decode(errors="replace") for line in lines)
+
+    def _write(self) -> None:
+        """Write the waiting rows: at the end, or everything anew for new columns and after somebody else's deletion."""
+        columns = list(dict.fromkeys([*self.columns, *(name for row in self._waiting for name in row)]))
+        if columns == self.columns and self.path.exists() and self.path.stat().st_size >= self._whole:
+            text = _csv_text(columns, self._waiting)
+            with self.path.open("r+b") as file:
+                file.truncate(self._whole)
+                file.seek(self._whole)
+                file.write(text)
+            self._whole += len(text)
+        else:
+            text = _csv_text(columns, [dict(zip(columns, columns, strict=True)), *self.rows(), *self._waiting])
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            with replacing(self.path) as file:
+                file.write(text)
+            self.columns, self._whole = columns, len(text)
+
+
+def _csv_text(columns: list[str], rows: Iterable[Mapping[str, Any]]) -> bytes:
+    text = io.StringIO(newline="")
+    csv.DictWriter(text, columns, restval="", lineterminator="\n").writerows(rows)
+    return text.getvalue().encode()

@@ -1,7 +1,10 @@
 """Folders that are complete or not there."""
 
+import contextlib
 import json
 import logging
+import os
+import random
 import shutil
 import signal
 import subprocess
@@ -14,6 +17,7 @@ import pytest
 from armature import checkpoints
 from armature.checkpoints import (
     MANIFEST,
+    Earlier,
     keep_last,
     newest,
     read_json,
@@ -25,6 +29,8 @@ from armature.checkpoints import (
     write_json,
 )
 from armature.errors import RunError
+from armature.runs import CsvTable
+from tests.disks import damages, no_file_larger_than, small_disk
 
 
 def save(target, text="weights", step=1):
@@ -68,21 +74,15 @@ def test_damage_is_found(tmp_path, name, damage):
         verify(folder)
 
 
-def test_flipped_bits_of_the_manifest_are_found(tmp_path):
-    folder = save(tmp_path / "best")
-    good = (folder / MANIFEST).read_bytes()
-    meaning = json.loads(good)
-    for position in range(0, len(good) * 8, 23):
-        bad = bytearray(good)
-        bad[position // 8] ^= 1 << position % 8
-        try:
-            if json.loads(bad) == meaning:
-                continue  # one kind of white space for another
-        except ValueError:
-            pass
-        (folder / MANIFEST).write_bytes(bad)
+def test_cut_files_and_flipped_bits_are_found(tmp_path):
+    """All of them, the manifest's too, and the older checkpoint is taken."""
+    good = checkpoint(tmp_path, 100)
+    bad = checkpoint(tmp_path, 200)
+    for damage in damages(bad, random.Random(0), cuts=60, flips=200):
         with pytest.raises(RunError):
-            verify(folder)
+            pytest.fail(f"{damage} was not found: {verify(bad)}")
+        assert newest(tmp_path) == good
+    assert newest(tmp_path) == bad
 
 
 @pytest.mark.parametrize("name", ["../outside", "/etc/passwd"])
@@ -184,6 +184,143 @@ def test_the_newest_sound_checkpoint_is_taken(tmp_path, caplog):
         assert newest(tmp_path).name == "000000200"
     assert "skipping checkpoint 000001000" in caplog.text
     assert "model.zip" in caplog.text
+
+
+def test_a_damaged_checkpoint_is_set_aside_by_who_resumes(tmp_path, caplog):
+    for step in (1, 2, 3):
+        checkpoint(tmp_path, step)
+    for _ in range(2):  # there may be one from before
+        (checkpoint(tmp_path, 3) / "model.zip").write_bytes(b"torn")
+        assert newest(tmp_path, set_aside=True).name == "000000002"
+        assert sorted(path.name for path in (tmp_path / "checkpoints").iterdir()) == [
+            *("000000001", "000000002", "000000003.damaged"),
+        ]
+    assert "set aside as" in caplog.text
+
+
+def test_a_checkpoint_of_a_newer_version_is_no_damaged_one(tmp_path):
+    for step in (1, 2):
+        folder = checkpoint(tmp_path, step)
+    manifest = {**read_json(folder / MANIFEST), "format": 99}
+    write_json(folder / MANIFEST, {**manifest, "sha256": checkpoints._manifest_hash(manifest)})
+    with pytest.raises(RunError, match="format 99"):
+        newest(tmp_path, set_aside=True)
+    assert folder.is_dir()
+
+
+# ---------------------------------------------------------------------------------------------- shared files
+
+
+def grow(run, step, earlier=None):
+    """Write a checkpoint that has one segment more than the one before it; return it and the segments it wrote."""
+    written = []
+
+    def write(draft):
+        for number in range(step):
+            name = f"replay/{number}.npy"
+            if not (earlier and earlier.link(name, draft)):
+                (draft / "replay").mkdir(exist_ok=True)
+                (draft / name).write_bytes(bytes([number]) * 1000)
+                written.append(number)
+
+    return write_folder(run / "checkpoints" / f"{step:09d}", step, write, earlier), written
+
+
+def test_files_of_an_earlier_checkpoint_are_shared(tmp_path, monkeypatch):
+    """They are neither written nor read nor synced again, and survive the folder that they came from."""
+    first, _ = grow(tmp_path, 3)
+    earlier = Earlier(first)
+    read, synced = [], []
+    opened, sync = checkpoints.open_plain, checkpoints._sync_file
+    monkeypatch.setattr(checkpoints, "open_plain", lambda path: read.append(path.name) or opened(path))
+    monkeypatch.setattr(checkpoints, "_sync_file", lambda path: synced.append(path.name) or sync(path))
+    second, written = grow(tmp_path, 4, earlier)
+    monkeypatch.undo()
+    assert written == [3]
+    assert set(read) - {MANIFEST} == set(synced) == {"3.npy"}
+    assert (second / "replay/0.npy").samefile(first / "replay/0.npy")
+    keep_last(second, 1)
+    assert not first.exists()
+    assert verify(second)["files"].keys() == {f"replay/{number}.npy" for number in range(4)}
+
+
+def test_damage_of_a_shared_file_is_found_in_both(tmp_path):
+    first, _ = grow(tmp_path, 2)
+    second, _ = grow(tmp_path, 3, Earlier(first))
+    (second / "replay/0.npy").write_bytes(bytes(1000)[:-1] + b"x")
+    for folder in (first, second):
+        with pytest.raises(RunError, match="the content of replay"):
+            verify(folder)
+
+
+@pytest.mark.parametrize("harm", ["gone", "cut", "no manifest", "no links"])
+def test_what_cannot_be_shared_is_written(tmp_path, harm, monkeypatch):
+    first, _ = grow(tmp_path, 3)
+    if harm == "gone":
+        shutil.rmtree(first)
+    elif harm == "cut":
+        (first / "replay/1.npy").write_bytes(b"torn")
+    elif harm == "no manifest":
+        (first / MANIFEST).unlink()
+    else:
+        monkeypatch.setattr(os, "link", lambda *names: (_ for _ in ()).throw(OSError(1, "no hard links here")))
+    second, written = grow(tmp_path, 4, Earlier(first))
+    assert written == ([1, 3] if harm == "cut" else [0, 1, 2, 3])
+    assert verify(second)
+
+
+def test_links_of_a_save_that_failed_are_forgotten(tmp_path):
+    """The next try may write a file of that name itself."""
+    earlier = Earlier(grow(tmp_path, 2)[0])
+
+    def fail(draft):
+        earlier.link("replay/0.npy", draft)
+        raise OSError("no space left")
+
+    def write(draft):
+        (draft / "replay").mkdir()
+        (draft / "replay/0.npy").write_bytes(b"another")
+
+    with pytest.raises(OSError, match="no space"):
+        write_folder(tmp_path / "best", 1, fail, earlier)
+    assert verify(write_folder(tmp_path / "best", 1, write, earlier))
+
+
+# ---------------------------------------------------------------------------------------------- full disks
+
+
+@pytest.mark.parametrize("space", [0, 10, 699, 800])
+def test_e10_a_full_disk_leaves_the_old_checkpoint(tmp_path, space):
+    save(tmp_path / "best", "old")
+    with no_file_larger_than(space), pytest.raises(OSError, match="too large"):
+        save(tmp_path / "best", "new" * 1000)
+    assert verify(tmp_path / "best")
+    assert (tmp_path / "best/model.zip").read_bytes().startswith(b"old")
+    assert [path.name for path in tmp_path.iterdir()] == ["best"]
+
+
+def test_a_disk_that_is_really_full(tmp_path):
+    """Saving, a table and its new columns, on a disk of 256 KiB that somebody else fills."""
+    try:
+        with small_disk(tmp_path / "disk", 256 << 10) as disk:
+            table = CsvTable(disk / "metrics.csv")
+            table.append({"steps": 0})
+            save(disk / "best", "old")
+            with (disk / "filler").open("wb", buffering=0) as filler, contextlib.suppress(OSError):
+                while filler.write(bytes(4096)):
+                    pass
+            for steps in range(1, 2000):
+                table.append({"steps": steps})
+            table.append({"steps": 2000, "loss": 1})
+            with pytest.raises(OSError, match="No space"):
+                save(disk / "best", "new" * 300)
+            assert verify(disk / "best")
+            (disk / "filler").unlink()
+            table.append({"steps": 2001})
+            assert [int(row["steps"]) for row in CsvTable(table.path).rows()] == list(range(2002))
+            assert verify(save(disk / "best", "new" * 300))
+    except PermissionError as error:
+        pytest.skip(str(error))
 
 
 def test_no_checkpoint_is_an_error(tmp_path):

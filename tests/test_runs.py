@@ -1,6 +1,7 @@
 """Run folders, their records and tables."""
 
 import re
+import shutil
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -9,11 +10,13 @@ from pathlib import Path
 import pytest
 
 import armature
+from armature import runs
 from armature.checkpoints import read_json, write_folder, write_json
 from armature.config import Config
 from armature.errors import RunError, RunInUseError
 from armature.evaluation import Episode, Evaluation
 from armature.runs import CsvTable, find_run, new_run, run_lock, write_run_info, write_summary
+from tests.disks import no_file_larger_than
 
 ROOT = Path(armature.__file__).parent.parent
 
@@ -214,6 +217,70 @@ def test_a_table_with_nothing_left_keeps_its_columns(tmp_path):
     table.keep(lambda row: False)
     table.append({"steps": 3, "a": 9})
     assert path.read_text() == "steps,a\n3,9\n"
+
+
+ROWS = [
+    {"steps": 1, "a": 1.5},
+    {"steps": 2, "a": 0.25},
+    {"steps": 3, "a": 3, "b": "x"},
+    {"steps": 4},
+    {"steps": 5, "c": 1},
+]
+WRITTEN = "steps,a,b,c\n1,1.5,,\n2,0.25,,\n3,3,x,\n4,,,\n5,,,1\n"
+
+
+@pytest.mark.parametrize("space", range(0, len(WRITTEN), 3))
+def test_e10_rows_wait_for_a_disk(tmp_path, space, caplog):
+    """Wherever it is full: none is lost, none stands there twice, none is torn."""
+    table = CsvTable(tmp_path / "metrics.csv")
+    with no_file_larger_than(space):
+        for row in ROWS[:4]:
+            table.append(row)
+    before = table.rows()
+    assert [int(row["steps"]) for row in before] == list(range(1, len(before) + 1))
+    table.append(ROWS[4])
+    assert table.path.read_text() == WRITTEN
+    words = [record.message for record in caplog.records]
+    assert len(words) in (0, 2)
+    assert not words or ("cannot write" in words[0] and "can be written again" in words[1])
+
+
+def test_e10_a_torn_batch_is_no_row_of_another_session(tmp_path):
+    """What a full disk cut off in the middle is cut away by whoever goes on, and the rows before it stay."""
+    table = CsvTable(tmp_path / "metrics.csv")
+    table.append(ROWS[0])
+    with no_file_larger_than(14):
+        table.append(ROWS[1])
+    assert table.path.read_text() == "steps,a\n1,1.5\n"[:14]
+    CsvTable(table.path).append(ROWS[1])
+    assert CsvTable(table.path).rows()[-1] == {"steps": "2", "a": "0.25"}
+
+
+def test_rows_that_wait_are_bounded(tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr(runs, "MOST_WAITING", 3)
+    table = CsvTable(tmp_path / "metrics.csv")
+    with no_file_larger_than(0):
+        for steps in range(6):
+            table.append({"steps": steps})
+    table.append({"steps": 6})
+    assert [row["steps"] for row in table.rows()] == ["4", "5", "6"]
+    assert caplog.text.count("the oldest are given up now") == 1
+
+
+def test_a_table_that_was_deleted_begins_anew(tmp_path):
+    table = CsvTable(tmp_path / "run" / "metrics.csv")
+    table.append(ROWS[0])
+    shutil.rmtree(tmp_path / "run")
+    table.append(ROWS[1])
+    assert table.path.read_text() == "steps,a\n2,0.25\n"
+
+
+def test_a_row_that_a_power_cut_left_half_ends_the_table(tmp_path):
+    path = tmp_path / "metrics.csv"
+    path.write_bytes(b"steps,a\n1,1\n\0\0\0,2\n3,3\n")
+    table = CsvTable(path)
+    table.keep(lambda row: int(row["steps"]) <= 5)
+    assert path.read_text() == "steps,a\n1,1\n"
 
 
 def test_light_modules_stay_light():
