@@ -12,6 +12,8 @@ from armature.shared_arrays import SharedArrays
 
 Maker = Callable[[], "gymnasium.Env[Any, Any]"]
 Info = dict[str, Any]
+OF_EPISODES = ("reset", "restore")
+"""Questions that every environment has an answer to. Others may be wrong: one asks for what is not there."""
 
 
 class EnvGroup:
@@ -29,6 +31,16 @@ class EnvGroup:
         self.first, self.envs, self.arrays = first, list(envs), arrays
         self.mine = slice(first, first + len(envs))
         self._busy = arrays.busy[2 * first : 2 * first + 2]  # so that the trainer knows where it was if it ends here
+
+    @property
+    def at(self) -> tuple[int, int]:
+        """Which environment is being busied with, and at which action when it plays an episode again."""
+        return self._busy[0], self._busy[1]
+
+    def make(self, number: int, maker: Maker) -> None:
+        """Put a new environment in the place of one."""
+        self._busy[0], self._busy[1] = number, 0
+        self.envs[number] = maker()
 
     def step(self) -> dict[int, Info]:
         """Step every environment, and reset those whose episode is over; return infos that say more than flags can."""

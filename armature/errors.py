@@ -7,6 +7,7 @@ ArmatureError           exit status 1
 |- RunError             2   a run folder or model cannot be used
 |- WorkerError          1   environments keep dying, hanging or raising
 |- DivergedError        1   training has produced numbers that are not finite
+|  `- NotFiniteError     1   an environment has, or was given them
 `- RunInUseError        3   another process writes to this run folder
 """
 
@@ -103,6 +104,27 @@ class DivergedError(ArmatureError):
         super().__init__(
             f"training has diverged: {what} at {steps:,} steps. Checkpoints from before are whole. Start again with a "
             "smaller learning_rate, normalise observations, or look for such numbers among observations and rewards."
+        )
+
+
+class NotFiniteError(DivergedError):
+    """An environment has shown, or was given, numbers that are not finite.
+
+    Args:
+        what: which ones.
+        value: the numbers.
+        index: number of the environment.
+        episode: number of its episode.
+        step: number of the step in the episode, counted from 1; 0 is the reset.
+    """
+
+    def __init__(self, what: str, value: object, index: int, episode: int, step: int) -> None:
+        self.index, self.episode, self.step = index, episode, step
+        ArmatureError.__init__(
+            self,
+            f"{what} of environment {index} is not finite at step {step} of episode {episode}: {value}. Nothing was "
+            "learned from it. Mend the environment, or give on_nan: skip to cut such episodes; an action like that "
+            "comes of an algorithm that has diverged: try a smaller learning_rate.",
         )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -40,12 +41,19 @@ class Journal:
         """Take in a step of all environments, given actions (num_envs, ...); those that are done begin an episode."""
         self._actions.append(actions.copy())
         if dones.any():
-            self._begins[dones] = len(self._actions)
-            self._forget()
+            self.begin(dones)
 
-    def length(self, index: int) -> int:
-        """Return how many actions an environment has taken in its present episode."""
-        return len(self._actions) - int(self._begins[index])
+    def begin(self, which: Any) -> None:
+        """Begin an episode in some environments, given as an index of an array (num_envs,)."""
+        self._begins[which] = len(self._actions)
+        oldest = int(self._begins.min())  # what no present episode needs is dropped
+        del self._actions[:oldest]
+        self._begins -= oldest
+
+    @property
+    def lengths(self) -> np.ndarray:
+        """How many actions each environment has taken in its present episode, (num_envs,)."""
+        return len(self._actions) - self._begins
 
     def of(self, index: int) -> np.ndarray:
         """Return the actions (n, ...) of an environment in its present episode."""
@@ -59,9 +67,3 @@ class Journal:
         for index, own in enumerate(actions):
             table[total - len(own) :, index] = np.reshape(own, (-1, *self._none.shape[1:]))
         self._actions, self._begins[:] = list(table), [total - len(own) for own in actions]
-
-    def _forget(self) -> None:
-        """Drop what no present episode needs."""
-        oldest = int(self._begins.min())
-        del self._actions[:oldest]
-        self._begins -= oldest

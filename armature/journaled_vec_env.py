@@ -31,6 +31,8 @@ class JournaledVecEnv(VecEnv):
         num_envs: number of environments.
     """
 
+    shown: VecEnvObs
+    """The observations that were returned last."""
     twin: gymnasium.Env[Any, Any]
     """An environment like the others, in this process: calling its pure functions takes no message."""
 
@@ -75,7 +77,7 @@ class JournaledVecEnv(VecEnv):
         self._journal.reset()
         self._reset_seeds()
         self._reset_options()
-        return self._arrays.seen()
+        return self._show()
 
     def step_async(self, actions: np.ndarray) -> None:
         """Begin a step with actions (num_envs, ...)."""
@@ -89,7 +91,16 @@ class JournaledVecEnv(VecEnv):
         rewards, dones = arrays.rewards.copy(), arrays.dones.copy()
         self._journal.step(arrays.actions, dones)
         self._begun(dones)
-        return arrays.seen(), rewards, dones, self._infos(more)
+        return self._show(), rewards, dones, self._infos(more)
+
+    @property
+    def steps(self) -> np.ndarray:
+        """How many steps each environment has taken in its present episode, (num_envs,)."""
+        return self._journal.lengths
+
+    def _show(self) -> VecEnvObs:
+        self.shown = self._arrays.seen()
+        return self.shown
 
     def _begun(self, which: Any) -> None:
         """Count the episodes that some environments have begun."""
@@ -110,6 +121,15 @@ class JournaledVecEnv(VecEnv):
             infos[index]["terminal_observation"] = arrays.ended_with(index)
         return infos
 
+    def begin_anew(self, indices: Sequence[int]) -> VecEnvObs:
+        """End the episodes of some environments where they are, and begin their next ones; return all observations."""
+        infos = self._ask("reset", indices, each=[(None, {})] * len(indices))
+        for index, info in zip(indices, infos, strict=True):
+            self.reset_infos[index] = info
+        self._begun(list(indices))
+        self._journal.begin(list(indices))
+        return self._show()
+
     # -------------------------------------------------------------------------------------------- going back
 
     def episode_states(self) -> list[EpisodeState]:
@@ -129,7 +149,7 @@ class JournaledVecEnv(VecEnv):
         self._following[:] = self._episodes + 1
         self._journal.fill([state.actions for state in states])
         self.reset_infos = self._ask("restore", range(self.num_envs), each=self._tellings(range(self.num_envs)))
-        return self._arrays.seen()
+        return self._show()
 
     def _tellings(self, indices: Iterable[int]) -> list[tuple[int, np.ndarray, int]]:
         """Return what `EnvGroup.restore` needs to bring environments to where they are."""

@@ -18,10 +18,6 @@ from armature.shared_arrays import SharedArrays
 from armature.worker_process import ASK, FAILED, MORE, REFUSED, STEP
 
 
-class Failure(Exception):  # noqa: N818 - no error of the program's
-    """A worker has ended or raised; the text says so."""
-
-
 @dataclass(frozen=True)
 class Refusal:
     """The answer of a worker that could not do what it was asked to, and goes on."""
@@ -45,6 +41,7 @@ class Remote:
 
     def __init__(self, makers: Sequence[Maker], indices: Sequence[int]) -> None:
         self.makers, self.indices = makers, list(indices)
+        self._was_at = 0, 0
 
     @property
     def name(self) -> str:
@@ -54,18 +51,28 @@ class Remote:
             f"the worker of environment {first}" if first == last else f"the worker of environments {first} to {last}"
         )
 
-    def start(self, timeout: float) -> None:
-        """Start the process. Nothing that it has begun to say may take longer than `timeout` seconds."""
+    pending = False
+    """Whether an answer is due."""
+    answer: Any = None
+    """The last one; None if everything is in shared memory."""
+    failure = ""
+    """What happened, if there will be no more answers."""
+
+    def start(self, patience: float, timeout: float) -> None:
+        """Start the process, whose first answer tells the spaces of its environments.
+
+        It may take `patience` seconds to make them, and be silent in the middle of a message for `timeout` seconds.
+        """
         context = multiprocessing.get_context("forkserver")
         context.set_forkserver_preload(["armature.vec"])  # imported once, for all workers
         ours, its = socket.socketpair()
         ours.settimeout(timeout)
-        self.channel = Channel(ours)
+        self.channel, self.failure, self._patience = Channel(ours), "", patience
         self.process = context.Process(
             target=worker_process.main, args=(self.indices[0], self.makers, its), daemon=True
         )
         self._busy = memoryview(bytearray(16)).cast("q")
-        self._note()
+        self._expect()
         self.process.start()
         its.close()
 
@@ -74,10 +81,10 @@ class Remote:
         """What can be read from when the worker has said something or has ended."""
         return self.channel.sock, self.process.sentinel
 
-    def share(self, arrays: SharedArrays) -> None:
-        """Give the worker the memory to write to."""
+    def share(self, arrays: SharedArrays, patience: float) -> None:
+        """Give the worker the memory to write to; from now on it may be `patience` seconds at one environment."""
         place = 2 * self.indices[0]
-        self._busy = arrays.busy[place : place + 2]
+        self._busy, self._patience = arrays.busy[place : place + 2], patience
         self._busy[0] = self._busy[1] = 0
         with suppress(OSError):
             self.channel.send(b"", len(arrays.rewards))
@@ -87,54 +94,49 @@ class Remote:
 
     def step(self) -> None:
         """Tell it to step."""
-        self._note()
+        self._expect()
         with suppress(OSError):
             self.channel.say(STEP)
 
     def ask(self, *question: Any) -> None:
-        """Ask something, which `answer` will return."""
-        self._note()
+        """Ask something."""
+        self._expect()
         with suppress(OSError):
             self.channel.send(ASK, question)
 
-    def answer(self) -> Any:
-        """Return the answer, which has come, or None if everything is in shared memory.
-
-        Raises `Failure` if what has come is the end.
-        """
+    def listen(self) -> None:
+        """Take what it says, which is an answer or the end."""
+        self.pending = False
         try:
-            word = self.channel.hear(wait=False)  # an end that somebody holds is silent
+            word = self.channel.hear(wait=False)  # an end whose socket somebody else holds is silent
             if word == MORE:
-                return self.channel.receive()
-            if word == REFUSED:
-                return Refusal(*self.channel.receive())
-            if word == FAILED:
-                raise Failure(f"{self.name} raised:\n{self.channel.receive()}")
-            if word:
-                return None
+                self.answer = self.channel.receive()
+            elif word == REFUSED:
+                self.answer = Refusal(*self.channel.receive())
+            elif word == FAILED:
+                self.failure = f"{self.name} raised:\n{self.channel.receive()}"
+            elif word:
+                self.answer = None
+            else:
+                raise EOFError
         except (EOFError, OSError):
-            pass
-        raise Failure(self.ended())
-
-    def ended(self) -> str:
-        """Return the text of its end."""
-        self.process.join(1)
-        code = self.process.exitcode
-        return f"{self.name} has ended (exit code {code})." if code is not None else f"{self.name} says no more."
+            self.process.join(1)
+            self.failure = f"{self.name} has ended (exit code {self.process.exitcode})."
 
     @property
     def at(self) -> tuple[int, int]:
         """Which of its environments it is at, and at which action when it plays an episode again."""
         return self._busy[0], self._busy[1]
 
-    def is_overdue(self, patience: float) -> bool:
-        """Return whether it has been at the same environment for so many seconds."""
+    def watch(self) -> None:
+        """Call it a failure if it has been at the same environment for too long; as a whole it may take its time."""
         if self.at != self._was_at:
-            self._note()
-        return time.monotonic() - self._since > patience
+            self._since, self._was_at = time.monotonic(), self.at
+        if self.pending and time.monotonic() - self._since > self._patience:
+            self.failure = f"{self.name} did not answer for {self._patience:g} s."
 
-    def _note(self) -> None:
-        self._since, self._was_at = time.monotonic(), self.at
+    def _expect(self) -> None:
+        self.pending, self._since, self._was_at = True, time.monotonic(), self.at
 
     def dismiss(self) -> None:
         """Tell it that there is nothing more to do."""

@@ -13,7 +13,7 @@ RESTARTS = 10
 """How often environments may fail in a run."""
 QUICK_S = 10.0
 """Faults that follow each other faster than this are waited after, twice as long each time."""
-PAUSES_S = (0.05, 2.0)
+PAUSES_S = (0.05, 1.0)
 """The first such pause and the longest one."""
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import selectors
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -19,7 +19,7 @@ import numpy as np
 from armature.env_group import Info, Maker
 from armature.errors import Fault, WorkerError
 from armature.journaled_vec_env import JournaledVecEnv
-from armature.remote import Failure, Refusal, Remote
+from armature.remote import Refusal, Remote
 from armature.restarts import RESTARTS, Restarts
 from armature.shared_arrays import SharedArrays
 
@@ -70,14 +70,13 @@ class ShmVecEnv(JournaledVecEnv):
         self._owner = {index: worker for worker in self._workers for index in worker.indices}
         for worker in self._workers:
             self._start(worker)
-        told, failures = self._wait(self._workers, START_S)
-        if failures:
+        if failures := self._wait(self._workers):
             self._end_workers()
             raise WorkerError(f"an environment could not be made: {next(iter(failures.values()))}")
-        observation_space, action_space = told[self._workers[0]]
+        observation_space, action_space = self._workers[0].answer
         arrays = SharedArrays(len(makers), observation_space, action_space)
         for worker in self._workers:
-            worker.share(arrays)
+            worker.share(arrays, timeout)
         super().__init__(arrays, observation_space, action_space, len(makers))
 
     @cached_property
@@ -123,45 +122,31 @@ class ShmVecEnv(JournaledVecEnv):
                 found[place] = answer
         return found
 
-    def _answers(self, workers: Iterable[Remote], doing: str, say: Callable[[Remote], None]) -> dict[Remote, Any]:
+    def _answers(self, workers: Collection[Remote], doing: str, say: Callable[[Remote], None]) -> dict[Remote, Any]:
         """Return what workers answer to what was said; it is said again to those that take the place of others."""
-        answers, failures = self._wait(workers, self._timeout)
-        while failures:
+        while failures := self._wait(workers):
             self._replace(failures, doing)
             for worker in failures:
                 say(worker)
-            more, failures = self._wait(failures, self._timeout)
-            answers |= more
-        return answers
+        return {worker: worker.answer for worker in workers}
 
-    def _wait(self, workers: Iterable[Remote], patience: float) -> tuple[dict[Remote, Any], dict[Remote, str]]:
-        """Wait for all of some workers at once; return answers, and what happened to those that will give none.
-
-        A worker may take as long as it likes if no single environment takes longer than `patience` seconds.
-        """
-        waiting, answers, failures = set(workers), dict[Remote, Any](), dict[Remote, str]()
-        for worker in [worker for worker in waiting if worker not in self._watched]:
-            failures[worker] = worker.ended()
-            waiting.remove(worker)
-        while waiting:
-            for worker in {key.data for key, _ in self._selector.select(patience / 4)}:
-                if worker not in waiting:  # it has ended by itself, which the next question will find out
+    def _wait(self, workers: Collection[Remote]) -> dict[Remote, str]:
+        """Wait until workers have answered, or for the first that will not; return what happened to those."""
+        while not (failures := {worker: worker.failure for worker in workers if worker.failure}):
+            if not any(worker.pending for worker in workers):
+                break
+            for worker in {key.data for key, _ in self._selector.select(self._timeout / 4)}:
+                worker.listen()
+            for worker in list(self._watched):  # all of them, also those that others wait for
+                worker.watch()
+                if worker.failure:
                     self._forget(worker)
-                    continue
-                waiting.remove(worker)
-                try:
-                    answers[worker] = worker.answer()
-                except Failure as failure:
-                    failures[worker] = str(failure)
-            for worker in [worker for worker in waiting if worker.is_overdue(patience)]:
-                failures[worker] = f"{worker.name} did not answer for {patience:g} s."
-                waiting.remove(worker)
-        return answers, failures
+        return failures
 
     # -------------------------------------------------------------------------------------------- starting and ending
 
     def _start(self, worker: Remote) -> None:
-        worker.start(self._timeout)
+        worker.start(START_S, self._timeout)
         self._watched.add(worker)
         for end in worker.ends:
             self._selector.register(end, selectors.EVENT_READ, worker)
@@ -175,21 +160,22 @@ class ShmVecEnv(JournaledVecEnv):
 
     def _replace(self, failures: Mapping[Remote, str], doing: str) -> None:
         """Put others in the place of workers that failed, and bring their environments to where they were."""
-        while failures:
-            for worker in failures:
-                self._forget(worker)
-                worker.end(0)
-            for worker, what in failures.items():
-                self._restarts.allow(self._fault(worker, what, doing))
-            self._restarts.pause()
-            for worker in failures:
-                self._start(worker)
-            made, failed = self._wait(failures, START_S)
-            for worker in made:
-                worker.share(self._arrays)
-                worker.ask("restore", range(len(worker.indices)), self._tellings(worker.indices))
-            _, failures = self._wait(made, self._timeout)
-            failures, doing = {**failed, **failures}, "restore"
+        for worker in failures:
+            self._forget(worker)
+            worker.end(0)
+        for worker, what in failures.items():
+            self._restarts.allow(self._fault(worker, what, doing))
+        self._restarts.pause()
+        for worker in failures:
+            self._start(worker)
+        self._answers(failures, "restore", lambda worker: None)  # once they have made their environments
+        for worker in failures:
+            worker.share(self._arrays, self._timeout)
+            self._restore(worker)
+        self._answers(failures, "restore", self._restore)
+
+    def _restore(self, worker: Remote) -> None:
+        worker.ask("restore", range(len(worker.indices)), self._tellings(worker.indices))
 
     def _fault(self, worker: Remote, what: str, doing: str) -> Fault:
         number, step = worker.at

@@ -19,6 +19,7 @@ from armature.config import NAMESPACE, Config
 from armature.discrete import DiscreteActions
 from armature.errors import ConfigError
 from armature.evaluation import Episode, EpisodeTracker
+from armature.finite import FiniteOnly
 from armature.local_vec_env import LocalVecEnv
 from armature.plugins import load_plugins
 from armature.shm_vec_env import ShmVecEnv, cores
@@ -249,8 +250,9 @@ def make_vec_env(config: Config, stream: Stream, n_envs: int, render_mode: str |
         EnvMaker(config, stream, index, render_mode, row) for index in range(n_envs)
     ]
     here = EnvMaker(config, stream, 0, None)
-    env = ShmVecEnv(makers, workers, here) if apart else LocalVecEnv(makers)
-    return EpisodeLog(env) if stream == "train" else env
+    limits = config.worker_timeout, config.worker_restarts
+    env = ShmVecEnv(makers, workers, here, *limits) if apart else LocalVecEnv(makers, config.worker_restarts)
+    return EpisodeLog(FiniteOnly(env, config.on_nan)) if stream == "train" else env
 
 
 def worker_count(config: Config, n_envs: int) -> int:

@@ -9,10 +9,11 @@ import sys
 import traceback
 from collections.abc import Sequence
 from contextlib import suppress
+from multiprocessing import forkserver
 from socket import socket
 
 from armature.channel import Channel
-from armature.env_group import EnvGroup, Maker
+from armature.env_group import OF_EPISODES, EnvGroup, Maker
 from armature.shared_arrays import SharedArrays
 
 STEP, ASK = b"s", b"a"
@@ -21,8 +22,6 @@ DONE, MORE, FAILED, REFUSED = b".", b"+", b"!", b"?"
 """What a worker answers: everything is in shared memory; an answer comes; the text of a fault comes, and the process
 ends; so does the text of an error that only the question is to blame for."""
 
-_TO_ENVIRONMENTS = ("reset", "restore")
-"""Questions that environments must be able to answer. Others may be wrong: one asks for what is not there."""
 _PR_SET_PDEATHSIG = 1
 
 
@@ -63,7 +62,7 @@ def _serve(group: EnvGroup, channel: Channel) -> None:
         try:
             answer = getattr(group, method)(*arguments)
         except Exception as error:
-            if method in _TO_ENVIRONMENTS:
+            if method in OF_EPISODES:
                 raise
             channel.send(REFUSED, (isinstance(error, AttributeError), traceback.format_exc()))
         else:
@@ -71,11 +70,17 @@ def _serve(group: EnvGroup, channel: Channel) -> None:
 
 
 def _end_with_the_parent() -> None:
-    """Ask the system to kill this process when its parent has ended, as that does when the trainer has.
+    """Ask the system to kill this process when its parent has ended, which is the fork server of the trainer's.
 
-    A worker that waits for the trainer's word notices by itself; this is for one that an environment holds.
+    That one ends when nobody holds the pipe any more that tells it of the trainer's life, and hands every process that
+    it starts an end of it. A worker that waits for a word notices by itself; this is for one that an environment holds.
     """
+    alive = forkserver._forkserver._forkserver_alive_fd  # type: ignore[attr-defined]
+    if alive is not None:
+        os.close(alive)
+        forkserver._forkserver._forkserver_alive_fd = None  # type: ignore[attr-defined]
     if sys.platform == "linux":
+        parent = os.getppid()
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-        if os.getppid() == 1:  # it was too late
+        if os.getppid() != parent:  # it was too late
             raise SystemExit(1)

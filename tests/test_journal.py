@@ -12,7 +12,7 @@ def test_each_environment_has_the_actions_of_its_present_episode():
         journal.step(actions, np.array(dones, bool))
     np.testing.assert_array_equal(journal.of(0), told[2:, 0])
     np.testing.assert_array_equal(journal.of(1), told[:, 1])
-    assert (journal.length(0), journal.length(1)) == (2, 4)
+    assert journal.lengths.tolist() == [2, 4]
 
 
 def test_what_no_episode_needs_is_forgotten():
