@@ -180,7 +180,8 @@ def train(config: Config, run: Path | None = None) -> int:
             callbacks.on_training_end()
         except WorkerError as error:
             checkpoints.save()
-            write_fault(run, error)
+            if error.fault:
+                write_fault(run, error.fault)
             raise
         if stop.signal_number is not None:
             if not checkpoints.under_way:

@@ -177,8 +177,6 @@ class Config(Strict):
     """Seconds that an environment may take for a step before its process counts as hung and is replaced."""
     worker_restarts: int = key(10, "environment", ge=0, le=1_000_000)
     """How often environments may die, hang or raise in a run; each time they are made anew, with equal results."""
-    on_nan: Literal["stop", "skip"] = key("stop", "environment")
-    """What an observation or a reward that is not finite does: end the run, or cut that episode."""
 
     algo: Text = key("fast_sac", "algorithm")
     """Name of the algorithm, which `--list-algos` shows, or an address "file.py:Class" of your own."""

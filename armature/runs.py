@@ -17,6 +17,7 @@ import subprocess
 import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import asdict
 from datetime import datetime, timezone
 from itertools import takewhile
 from pathlib import Path
@@ -27,7 +28,7 @@ from armature.checkpoints import checkpoints, read_json, recover, replacing, set
 from armature.checks import named_imports
 from armature.combos import implemented_combos
 from armature.config import GENERAL_ENV, Config
-from armature.errors import RunError, RunInUseError, WorkerError
+from armature.errors import Fault, RunError, RunInUseError
 from armature.forgiving import Forgiving
 from armature.registry import is_address
 
@@ -261,10 +262,9 @@ def _git_revision() -> str | None:
     return done.stdout.strip()
 
 
-def write_fault(run: Path, error: WorkerError) -> None:
+def write_fault(run: Path, fault: Fault) -> None:
     """Write `fault.json`: which environment failed, in which episode, after which actions, and how."""
-    facts = {name: value.tolist() if hasattr(value, "tolist") else value for name, value in error.facts.items()}
-    write_json(run / "fault.json", {**facts, "error": str(error)})
+    write_json(run / "fault.json", {**asdict(fault), "actions": fault.actions.tolist()})
 
 
 # ---------------------------------------------------------------------------------------------- tables
