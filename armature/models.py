@@ -174,19 +174,20 @@ def save_checkpoint(
         callbacks: their states by name, as JSON values.
         replay: writes the replay buffer; None leaves it out.
     """
-    keeps_replay = replay is not None and getattr(model, "replay_buffer", None) is not None
-    earlier = replay.earlier() if keeps_replay else None
+    if getattr(model, "replay_buffer", None) is None:
+        replay = None
+    earlier = replay.earlier() if replay else None
 
     def write(draft: Path) -> None:
         _write(model, draft, config, None)
-        if keeps_replay:
+        if replay:
             replay.save(model, draft, earlier)
         np.savez(draft / "carried.npz", **carried(model))  # type: ignore[arg-type]
         state = {"random": random_state(model), "callbacks": callbacks, **save_episodes(model, draft)}
         write_json(draft / "state.json", state)
 
     write_folder(folder, model.num_timesteps, write, earlier)
-    if keeps_replay:
+    if replay:
         replay.saved(model, folder)
     return folder
 

@@ -141,8 +141,9 @@ class _Trial:
     def resume(self) -> str:
         """Bring a fresh model to a checkpoint, look whether both act alike, and let it learn on."""
         from armature.models import restore_model, save_checkpoint
+        from armature.replay import ReplayFiles
 
-        folder = save_checkpoint(self.model, self.folder / "checkpoint", self.config, {})
+        folder = save_checkpoint(self.model, self.folder / "checkpoint", self.config, {}, ReplayFiles())
         model = self._fresh()
         restore_model(model, folder)
         self._same_actions(model, "a resumed model")

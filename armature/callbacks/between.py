@@ -23,9 +23,9 @@ class BetweenRollouts(BaseCallback):
     def _on_rollout_start(self) -> None:
         self._rollouts_told, self.under_way = True, False
         self.between()
-        self.under_way = True
 
     def _on_step(self) -> bool:
+        self.under_way = self._rollouts_told
         if not self._rollouts_told:
             self.between()
         return True

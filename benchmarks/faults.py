@@ -1,0 +1,527 @@
+"""What runs survive: kills, damage, full disks, hangs, hostile files; writes a table.
+
+    python benchmarks/faults.py                  # the long form: two hours and more
+    python benchmarks/faults.py --short          # some of everything, in two minutes
+    python benchmarks/faults.py --only kills workers
+
+Every trial compares what a run ends with, by SHA-256 of weights, moments, replay buffer, statistics and tables, with
+what the same run ends with when nothing happens to it. Trainings are forks of this process, which has imported
+everything.
+"""
+
+from __future__ import annotations
+
+import os
+
+os.environ["OMP_NUM_THREADS"] = "1"  # forks must find no threads
+
+import argparse
+import json
+import logging
+import random
+import shutil
+import signal
+import statistics
+import sys
+import tempfile
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+import report
+import torch
+
+sys.path.insert(0, str(report.ROOT / "tests"))
+from disks import damages, small_disk
+from outcomes import differences, outcome
+
+import armature.envs
+import armature.myalgos  # noqa: F401 - forks need not import it again
+from armature import train
+from armature.callbacks.saving import CheckpointCallback
+from armature.checkpoints import checkpoints, newest, verify
+from armature.config import Config
+from armature.errors import RunError
+from armature.plugins import load_plugins
+from armature.vec import make_vec_env
+
+OFF = ["--algo_kwargs.buffer_size=1200", "--algo_kwargs.learning_starts=200", "--algo_kwargs.gradient_steps=1"]
+ALGOS: dict[str, list[str]] = {
+    "ppo": ["--algo_kwargs.n_steps=32", "--algo_kwargs.batch_size=64", "--steps=2048"],
+    "a2c": ["--steps=2048"],
+    "sac": [*OFF, "--steps=1600"],
+    "td3": [*OFF, "--steps=1600"],
+    "tqc+her": [*OFF, "--replay_buffer=her", "--reward=sparse", "--steps=1600"],
+    "ppo_lstm": ["--algo_kwargs.n_steps=32", "--algo_kwargs.batch_size=64", "--steps=1024"],
+    "myalgo": [*OFF, "--steps=1600"],
+    "fast_sac": [*OFF, "--steps=1600"],
+}
+"""Short trainings of reaching: a few seconds each, with every kind of state that a run can have."""
+COMMON = [
+    *("--eval_freq=400", "--eval_episodes=2", "--final_eval_episodes=2", "--log_freq=200", "--checkpoint_freq=100"),
+    *("--tensorboard=false", "--policy_kwargs.net_arch=[32,32]"),
+]
+
+
+# ---------------------------------------------------------------------------------------------- trainings as forks
+
+
+def begin(argv: list[str], log: Path) -> int:
+    """Begin `train.py` with these arguments in a fork of this process; return its number."""
+    process = os.fork()
+    if process:
+        return process
+    status = 1
+    try:
+        with log.open("ab") as file:
+            os.dup2(file.fileno(), 1)
+            os.dup2(file.fileno(), 2)
+        status = train.main(argv)
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
+
+
+def finish(process: int) -> int:
+    """Wait for a training; return its exit status, negative for a signal."""
+    return os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
+
+
+def over(process: int) -> bool:
+    """Return whether a training has ended, without taking note of it."""
+    return os.waitid(os.P_PID, process, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+
+
+def arguments(algo: str, envs: int, workers: int, logdir: Path, name: str) -> list[str]:
+    """Return the command line of a short training."""
+    keys = [f"--algo={algo.partition('+')[0]}", f"--num_envs={envs}", f"--num_workers={workers}"]
+    return [*keys, *ALGOS[algo], *COMMON, f"--logdir={logdir}", f"--run_name={name}"]
+
+
+def resumed(run: Path, argv: list[str]) -> list[str]:
+    """Return the command line that goes on with a run, or begins it if there is none yet."""
+    return [f"--resume={run}"] if (run / "config.json").is_file() else argv
+
+
+def undisturbed(algo: str, envs: int, logdir: Path) -> tuple[dict[str, str], float]:
+    """Return what a training ends with, and the seconds that it takes, when nothing happens to it."""
+    name, started = f"{algo}-{envs}-straight", time.monotonic()
+    status = finish(begin(arguments(algo, envs, 0, logdir, name), logdir / f"{name}.log"))
+    if status:
+        raise SystemExit(f"{algo} fails by itself, see {logdir / f'{name}.log'}")
+    return outcome(logdir / name), time.monotonic() - started
+
+
+# ---------------------------------------------------------------------------------------------- kills
+
+
+def leftovers(run: Path) -> list[str]:
+    """Return the names of folders and files that are being made."""
+    places = (run, run / "checkpoints")
+    return [path.name for place in places if place.is_dir() for path in place.glob(".*.*")]
+
+
+def wait_to_kill(process: int, run: Path, draw: random.Random, while_saving: bool, longest: float) -> None:
+    """Kill a training at a random time, or a few milliseconds into its saving."""
+    end = time.monotonic() + draw.uniform(0.0, longest)
+    while time.monotonic() < end and not over(process):
+        time.sleep(0.002)
+    if while_saving:
+        while not over(process) and not leftovers(run):
+            time.sleep(0.0003)
+        time.sleep(draw.uniform(0, 0.015))
+    os.kill(process, signal.SIGKILL)
+
+
+def cut_again_and_again(
+    algo: str, envs: int, workers: int, cuts: int, logdir: Path, draw: random.Random, saving_share: float = 0.0
+) -> dict[str, int]:
+    """Kill trainings until so many kills are done, resume them until they end; count what came of it."""
+    straight, seconds = undisturbed(algo, envs, logdir)
+    found = {"kills": 0, "while saving": 0, "runs": 0, "unreadable": 0, "different": 0, "diverged": 0}
+    while found["kills"] < cuts:
+        name = f"{algo}-{envs}-{workers}-{found['runs']}"
+        run, log = logdir / name, logdir / f"{name}.log"
+        argv, status = arguments(algo, envs, workers, logdir, name), -signal.SIGKILL
+        while status == -signal.SIGKILL:
+            process = begin(resumed(run, argv), log)
+            if found["kills"] < cuts:
+                # Longer than the start takes, so that runs get on; more than once through what is left.
+                wait_to_kill(process, run, draw, draw.random() < saving_share, 0.4 * seconds + 2.5 * bool(workers))
+            status = finish(process)
+            if status == -signal.SIGKILL:
+                found["kills"] += 1
+                found["while saving"] += bool(leftovers(run))
+        found["runs"] += 1
+        found["unreadable"] += status != 0
+        found["different"] += status == 0 and bool(differences(straight, outcome(run)))
+        found["diverged"] += "resume: diverged" in log.read_text()
+        if status or differences(straight, outcome(run)):
+            print(f"  {name}: status {status}, {differences(straight, outcome(run)) if not status else ''}, see {log}")
+        else:
+            shutil.rmtree(run)
+    return found
+
+
+def resume(scale: float, scratch: Path, draw: random.Random) -> list[dict[str, Any]]:
+    """Cut every algorithm at random, with 1 and 8 environments, in this process and in workers."""
+    rows = []
+    for algo in ("ppo", "a2c", "sac", "td3", "tqc+her", "ppo_lstm", "myalgo"):
+        for envs in (1, 8):
+            for workers in (0, 2):
+                found = cut_again_and_again(algo, envs, workers, max(2, round(20 * scale)), scratch, draw)
+                rows.append({"algo": algo, "environments": envs, "workers": workers, **found})
+                print(rows[-1], flush=True)
+    return rows
+
+
+def kills(scale: float, scratch: Path, draw: random.Random) -> list[dict[str, Any]]:
+    """Kill main processes, more than a third of them while they save."""
+    rows = []
+    for algo in ("fast_sac", "ppo"):
+        found = cut_again_and_again(algo, 8, 0, max(3, round(150 * scale)), scratch, draw, saving_share=0.6)
+        rows.append({"algo": algo, **found})
+        print(rows[-1], flush=True)
+    return rows
+
+
+# ---------------------------------------------------------------------------------------------- workers
+
+DEADLINE_S = 2.0
+"""Seconds without an answer after which a worker counts as hung, here."""
+
+
+class Noticed(logging.Handler):
+    """Remembers when a fault was told."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self.times: list[float] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Take note."""
+        self.times.append(time.monotonic())
+
+
+@contextmanager
+def noticing() -> Iterator[Noticed]:
+    """Listen to what the environments warn of."""
+    handler, log = Noticed(), logging.getLogger("armature")
+    log.addHandler(handler)
+    propagate, log.propagate = log.propagate, False
+    try:
+        yield handler
+    finally:
+        log.removeHandler(handler)
+        log.propagate = propagate
+
+
+def workers_of(process: psutil.Process) -> list[psutil.Process]:
+    """Return the worker processes below a process: those that a fork server has begun."""
+    return [child for server in process.children() for child in server.children()]
+
+
+def same_steps(ours: Any, theirs: Any) -> bool:
+    """Return whether two vectors gave the same observations, rewards and ends."""
+    return all(np.array_equal(one, other) for one, other in zip(ours[:3], theirs[:3], strict=True))
+
+
+def workers(scale: float, scratch: Path, draw: random.Random) -> list[dict[str, Any]]:
+    """Kill workers, stop them so that they hang, let environments raise; compare each step with a fault-free one."""
+    rows = []
+    for how, count in (("kill -9", 100), ("hang", 30), ("exception", 30)):
+        rows.append({"fault": how, **_fail(how, max(2, round(count * scale)), scratch, draw)})
+        print(rows[-1], flush=True)
+    return rows
+
+
+def _fail(how: str, count: int, scratch: Path, draw: random.Random) -> dict[str, Any]:
+    flags = scratch / "raise"
+    flags.mkdir(exist_ok=True)
+    fragile = str(Path(__file__).with_name("fragile_reach.py"))
+    keys = {"env_name": "fragile/Reach-v0", "plugins": [fragile], "env_kwargs": {"folder": str(flags)}}
+    config = Config(**keys, num_envs=8, worker_timeout=DEADLINE_S, worker_restarts=1000)
+    load_plugins(config.plugins)
+    noticed_after, wrong, faults, this = [], 0, 0, psutil.Process()
+    space = None
+    with (
+        noticing() as noticed,
+        closing(make_vec_env(config.model_copy(update={"num_workers": 0}), "train", 8)) as expected,
+        closing(make_vec_env(config.model_copy(update={"num_workers": 2}), "train", 8)) as env,
+    ):
+        space = env.action_space
+        space.seed(0)
+        wrong += not np.array_equal(env.reset(), expected.reset())
+        while faults < count:
+            steps = draw.randrange(5, 40)
+            for step in range(steps):
+                actions = np.stack([space.sample() for _ in range(8)])
+                told, begun = len(noticed.times), time.monotonic()
+                if step == steps - 1:
+                    faults += 1
+                    if how == "exception":
+                        (flags / "now").touch()
+                    else:
+                        victim = draw.choice(workers_of(this))
+                        victim.send_signal(signal.SIGKILL if how == "kill -9" else signal.SIGSTOP)
+                got = env.step(actions)
+                wrong += not same_steps(got, expected.step(actions))
+                noticed_after += [when - begun for when in noticed.times[told : told + 1]]
+    return {
+        "faults": faults,
+        "noticed": len(noticed_after),
+        "steps different": int(wrong),
+        "noticed after, longest (s)": round(max(noticed_after), 3),
+        "noticed after, median (s)": round(statistics.median(noticed_after), 3),
+        "deadline (s)": DEADLINE_S if how == "hang" else None,
+    }
+
+
+# ---------------------------------------------------------------------------------------------- files
+
+
+def files(scale: float, scratch: Path, draw: random.Random) -> list[dict[str, Any]]:
+    """Cut and flip the files of the newest checkpoint: each damage must be found and the older one taken."""
+    undisturbed("tqc+her", 8, scratch)
+    run = scratch / "tqc+her-8-straight"
+    folder, older = checkpoints(run)[-1], checkpoints(run)[-2]
+    cuts, flips, silent, lost = round(500 * scale), round(5000 * scale), 0, 0
+    logging.disable(logging.WARNING)
+    for number, _ in enumerate(damages(folder, draw, cuts, flips)):
+        try:
+            verify(folder)
+            silent += 1
+        except RunError:
+            pass
+        if number % 25 == 0:
+            lost += newest(run) != older
+    logging.disable(logging.NOTSET)
+    rows = [{"cuts": cuts, "flips": flips, "not found": silent, "older one not taken": lost}]
+    print(rows[-1], flush=True)
+    return rows
+
+
+# ---------------------------------------------------------------------------------------------- disks
+
+
+def disks(scale: float, scratch: Path, draw: random.Random) -> list[dict[str, Any]]:
+    """Fill the disk, make it read-only, or remove the run's folder while it trains; give it back or not."""
+    rows = []
+    for how, disturb, mend in (
+        ("full", _fill, _empty),
+        ("read-only", _read_only, _writable),
+        ("deleted folder", _delete, _nothing),
+    ):
+        found = {"fault": how, "trials": 0, "crashed": 0, "no sound checkpoint": 0, "different": 0}
+        for number in range(max(1, round(17 * scale))):
+            with small_disk(scratch / f"disk-{how}-{number}", 24 << 20) as disk:
+                _disturb(disk, disturb, mend, draw, found)
+        rows.append(found)
+        print(found, flush=True)
+    return rows
+
+
+def _disturb(
+    disk: Path,
+    disturb: Callable[[Path], None],
+    mend: Callable[[Path], None],
+    draw: random.Random,
+    found: dict[str, Any],
+) -> None:
+    straight, seconds = undisturbed("fast_sac", 8, disk.parent)
+    shutil.rmtree(disk.parent / "fast_sac-8-straight")
+    run, log = disk / "run", disk.parent / f"{disk.name}.log"
+    process = begin(arguments("fast_sac", 8, 0, disk, "run"), log)
+    while not checkpoints(run) and not over(process):
+        time.sleep(0.01)
+    time.sleep(draw.uniform(0, 0.5 * seconds))
+    disturb(disk)
+    time.sleep(draw.uniform(0, 0.3 * seconds))
+    mend(disk)
+    status = finish(process)
+    found["trials"] += 1
+    found["crashed"] += status not in (0, 1) or "Traceback" in log.read_text()
+    try:
+        newest(run)
+        found["different"] += status == 0 and "newest/model.zip" in differences(straight, outcome(run))
+    except RunError:
+        found["no sound checkpoint"] += 1
+
+
+def _fill(disk: Path) -> None:
+    try:
+        with (disk / "filler").open("wb", buffering=0) as file:
+            while True:
+                file.write(bytes(4096))
+    except OSError:
+        pass
+
+
+def _empty(disk: Path) -> None:
+    (disk / "filler").unlink()
+
+
+def _read_only(disk: Path) -> None:
+    os.system(f"mount -o remount,ro {disk}")
+
+
+def _writable(disk: Path) -> None:
+    os.system(f"mount -o remount,rw {disk}")
+
+
+def _delete(disk: Path) -> None:
+    shutil.rmtree(disk / "run", ignore_errors=True)
+
+
+def _nothing(disk: Path) -> None:
+    pass
+
+
+# ---------------------------------------------------------------------------------------------- cost
+
+
+def cost(scale: float, scratch: Path, draw: random.Random) -> list[dict[str, Any]]:
+    """Time the checkpoints of whole trainings with the usual settings."""
+    rows = []
+    for name, keys in {
+        "push.json, fast_sac": ["--config=push.json", f"--steps={round(60_000 * scale)}"],
+        "reach.json, ppo": ["--config=reach.json", "--algo=ppo", f"--steps={round(60_000 * scale)}"],
+    }.items():
+        argv = [
+            *keys,
+            "--eval_freq=0",
+            "--final_eval_episodes=1",
+            f"--logdir={scratch}",
+            f"--run_name=cost-{len(rows)}",
+        ]
+        stalls: list[float] = []
+        original = CheckpointCallback.save
+
+        def timed(callback: CheckpointCallback, original: Any = original, stalls: list[float] = stalls) -> Path:
+            started = time.monotonic()
+            try:
+                return original(callback)
+            finally:
+                stalls.append(time.monotonic() - started)
+
+        CheckpointCallback.save = timed  # type: ignore[method-assign]
+        started = time.monotonic()
+        train.main(argv)
+        taken = time.monotonic() - started
+        CheckpointCallback.save = original  # type: ignore[method-assign]
+        rows.append(
+            {
+                "training": name,
+                "checkpoints": len(stalls),
+                "share of wall time": round(sum(stalls) / taken, 4),
+                "longest stall (s)": round(max(stalls), 3),
+            }
+        )
+        print(rows[-1], flush=True)
+    return rows
+
+
+# ---------------------------------------------------------------------------------------------- soak
+
+
+def soak(scale: float, scratch: Path, draw: random.Random) -> list[dict[str, Any]]:
+    """Train for an hour in workers, of which one is killed or stopped every few seconds; watch memory and files."""
+    seconds = 3600 * scale
+    argv = [
+        *("--algo=fast_sac", "--num_envs=8", "--num_workers=2", "--worker_timeout=2", "--worker_restarts=100000"),
+        *(
+            "--algo_kwargs.buffer_size=20000",
+            "--algo_kwargs.gradient_steps=1",
+            "--eval_freq=5000",
+            "--eval_episodes=10",
+        ),
+        *("--steps=10000000", f"--logdir={scratch}", "--tensorboard=false", "--checkpoint_freq=2000"),
+    ]
+    process = begin([*argv, "--run_name=soak"], scratch / "soak.log")
+    watched, begun, faults, seen = psutil.Process(process), time.monotonic(), 0, []
+    while time.monotonic() - begun < seconds and not over(process):
+        time.sleep(draw.uniform(2, 8))
+        victims = workers_of(watched)
+        if len(victims) == 2:
+            victims[draw.randrange(2)].send_signal(draw.choice([signal.SIGKILL, signal.SIGSTOP]))
+            faults += 1
+        seen.append((time.monotonic() - begun, watched.memory_info().rss / 2**20, watched.num_fds()))
+    os.kill(process, signal.SIGTERM)
+    status, run = finish(process), scratch / "soak"
+    times, memory, handles = np.array(seen).T
+    late = times > times[-1] / 4  # when buffers are full
+    slope = np.polyfit(times[late] / 3600, memory[late], 1)[0]
+    # The same steps once more, with nothing happening.
+    steps = newest(run).name
+    again = [*argv, "--run_name=calm", f"--steps={int(steps)}"]
+    calm = finish(begin(again, scratch / "calm.log"))
+    same = ["monitor.csv", "metrics.csv"]
+    equal = all(
+        _rows_until(run / name, int(steps)) == _rows_until(scratch / "calm" / name, int(steps)) for name in same
+    )
+    rows = [
+        {
+            "seconds": round(times[-1]),
+            "faults": faults,
+            "steps": int(steps),
+            "status": status,
+            "memory (MB an hour)": round(float(slope), 2),
+            "file handles, first and last": [int(handles[0]), int(handles[-1])],
+            "equal to a calm run": bool(equal and calm == 0),
+        }
+    ]
+    print(rows[-1], flush=True)
+    return rows
+
+
+def _rows_until(table: Path, steps: int) -> list[dict[str, str]]:
+    from armature.runs import CsvTable
+
+    rows = [row for row in CsvTable(table).rows() if int(row["steps"]) <= steps]
+    return [{key: value for key, value in row.items() if "time" not in key} for row in rows]
+
+
+SECTIONS = {part.__name__: part for part in (resume, kills, workers, files, disks, cost, soak)}
+
+
+def main() -> None:
+    """Do the campaign, print and write."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--short", action="store_true", help="a fiftieth of it")
+    parser.add_argument("--only", nargs="+", choices=SECTIONS, default=list(SECTIONS))
+    parser.add_argument("--seed", type=int, default=0)
+    args = parser.parse_args()
+    torch.set_num_threads(1)
+    load_plugins()
+    results = report.RESULTS / "faults.json"
+    figures = json.loads(results.read_text())["figures"] if results.is_file() and not args.short else {}
+    failed = []
+    for name in args.only:
+        with tempfile.TemporaryDirectory(prefix="faults-") as scratch:
+            print(f"--- {name}", flush=True)
+            started = time.monotonic()
+            rows = SECTIONS[name](0.02 if args.short else 1.0, Path(scratch), random.Random(args.seed))
+            figures[name] = {"rows": rows, "seconds": round(time.monotonic() - started)}
+        failed += [f"{name}: {row}" for row in rows if any(row.get(key) for key in BAD)]
+        if not args.short:
+            report.write("faults", figures)
+    if failed:
+        raise SystemExit("\n".join(["not survived:", *failed]))
+
+
+BAD = (
+    *("unreadable", "different", "diverged", "steps different", "not found", "older one not taken", "crashed"),
+    "no sound checkpoint",
+)
+"""What must be 0."""
+
+if __name__ == "__main__":
+    main()
