@@ -13,6 +13,7 @@ from stable_baselines3.common.vec_env import VecEnv, VecNormalize, unwrap_vec_wr
 
 from armature.errors import RunError
 from armature.journal import EpisodeState
+from armature.journaled_vec_env import JournaledVecEnv
 from armature.vec import EpisodeLog
 from armature.weights import read_any_arrays
 
@@ -23,7 +24,12 @@ FILE = "episodes.npz"
 
 
 def save_episodes(model: Any, folder: Path) -> dict[str, Any]:
-    """Write the episodes of a model's environments to a folder; return what else belongs to them, as JSON values."""
+    """Write the episodes of a model's environments to a folder; return what else belongs to them, as JSON values.
+
+    Environments that keep no journal, which `make_vec_env` never makes, begin anew after a resume.
+    """
+    if not isinstance(model.env.unwrapped, JournaledVecEnv):
+        return {"episodes": None}
     states = model.env.unwrapped.episode_states()
     np.savez(
         folder / FILE,
@@ -40,6 +46,8 @@ def restore_episodes(model: Any, folder: Path, state: Mapping[str, Any]) -> None
 
     Says so if they show something else than they did.
     """
+    if state["episodes"] is None:
+        return
     env, path = model.env, folder / FILE
     found = read_any_arrays(path)
     try:

@@ -28,7 +28,7 @@ from armature.discrete import action_table
 from armature.errors import ConfigError, RunError
 from armature.evaluation import evaluate
 from armature.models import load_model, make_model, restore_model, save_model
-from armature.replay import save_replay_buffer
+from armature.replay import ReplayFiles
 from armature.vec import make_vec_env, normalized
 from tests.tutorials import ROOT, run_tutorial
 
@@ -425,8 +425,10 @@ def test_resuming_reads_the_file_again(algo, with_demos, train, caplog):
 def test_demonstrations_are_not_saved_with_the_buffer(with_demos, make_config, tmp_path):
     with_one, without = build(with_demos()), build(make_config("sac"))
     for name, model in (("one", with_one), ("two", without)):
-        save_replay_buffer(model.replay_buffer, tmp_path / name)
-    assert {file.name for file in (tmp_path / "one").iterdir()} == {file.name for file in (tmp_path / "two").iterdir()}
+        (tmp_path / name).mkdir()
+        ReplayFiles().save(model, tmp_path / name, None)
+    one, two = ({file.name for file in (tmp_path / name / "replay").iterdir()} for name in ("one", "two"))
+    assert one == two
 
 
 def test_other_demonstrations_than_before_are_worth_a_warning(with_demos, make_config, train, caplog):

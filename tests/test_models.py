@@ -424,7 +424,7 @@ def test_a_resumed_run_draws_on(trained):
     fresh = build(trained.config)
     drawn = []
     for _ in range(2):
-        restore_model(fresh, folder)
+        restore_model(fresh, folder)[1].put_into(fresh)
         drawn.append((np.random.rand(), torch.rand(1).item(), fresh.action_space.sample().tolist()))
     assert drawn[0] == drawn[1]
     build(trained.config)  # seeds them again
@@ -447,15 +447,15 @@ def test_infos_of_hindsight_come_back(make_config, train):
     fresh.replay_buffer.sample(32)
 
 
-def test_an_unfinished_episode_of_hindsight_ends_where_it_was_cut(make_config, train):
+def test_an_unfinished_episode_of_hindsight_goes_on(make_config, train):
     config = make_config("her", steps=250)
     session = train(config)
     fresh = build(config)
     restore_model(fresh, session.checkpoints.save())
     buffer = fresh.replay_buffer
     assert buffer.pos == 125
-    assert buffer.ep_length[124].tolist() == [5, 5]
-    assert buffer.timeouts[124].tolist() == [1, 1]
+    assert buffer._current_ep_start.tolist() == [120, 120]
+    assert buffer.ep_length[119:125].tolist() == [[20, 20], *[[0, 0]] * 5]
 
 
 def test_a_full_buffer_comes_back(make_config, train):

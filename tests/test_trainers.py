@@ -18,6 +18,7 @@ from armature.argument_checks import check_algo_kwargs
 from armature.errors import ConfigError, DivergedError, PluginError
 from armature.hyperparameters import hyperparameters
 from armature.models import restore_model, save_checkpoint
+from armature.replay import ReplayFiles
 from armature.trainers.base import Trainer
 from armature.trainers.buffer import UpdateBuffer
 from armature.trainers.optimizer import Optimizer
@@ -279,7 +280,7 @@ def test_r1_8_the_ratio_holds_after_a_resume(make_config, tmp_path, tables):
     register("toy_off", "pytorch", Combo(Off))
     config = make_config("ppo")
     first = learned(made(Off, seeded(3), steps_per_update=7), 100)
-    folder = save_checkpoint(first, tmp_path / "checkpoint", config, {})
+    folder = save_checkpoint(first, tmp_path / "checkpoint", config, {}, ReplayFiles())
     second = made(Off, seeded(3), steps_per_update=7)
     restore_model(second, folder)
     learned(second, 200)
@@ -289,7 +290,7 @@ def test_r1_8_the_ratio_holds_after_a_resume(make_config, tmp_path, tables):
 
 def test_r1_8_without_its_buffer_a_resumed_training_fills_it_first(make_config, tmp_path):
     first = learned(made(Off, seeded(2)), 100)
-    folder = save_checkpoint(first, tmp_path / "checkpoint", make_config("ppo"), {}, replay_buffer=False)
+    folder = save_checkpoint(first, tmp_path / "checkpoint", make_config("ppo"), {}, None)
     second = made(Off, seeded(2))
     restore_model(second, folder)
     learned(second, 20)
@@ -395,7 +396,7 @@ def test_r4_17_a_schedule_goes_on_where_it_was_after_a_resume(make_config, tmp_p
             return self.num_timesteps < 100
 
     learned(first, 200, Stop())
-    folder = save_checkpoint(first, tmp_path / "checkpoint", make_config("ppo"), {})
+    folder = save_checkpoint(first, tmp_path / "checkpoint", make_config("ppo"), {}, ReplayFiles())
     second = made(env=seeded(2), learning_rate=1.0)
     restore_model(second, folder)
     learned(second, 200 - second.num_timesteps, rest)
@@ -502,7 +503,7 @@ def test_r4_7_a_shared_critic_has_fewer_parameters_and_gets_both_gradients(share
 def test_r4_8_d10_moments_and_learned_tensors_are_restored(make_config, tmp_path):
     """Nothing was declared: networks, optimizers and learned tensors are found."""
     first = learned(made(Off, seeded(2)), 60)
-    folder = save_checkpoint(first, tmp_path / "checkpoint", make_config("ppo"), {})
+    folder = save_checkpoint(first, tmp_path / "checkpoint", make_config("ppo"), {}, ReplayFiles())
     second = made(Off, seeded(2))
     assert set(second.get_modules()) == {"policy", "optimizer.adam", "optimizer.temperature"}
     restore_model(second, folder)
