@@ -208,7 +208,7 @@ def restore(model: Any, run: Path, config: Config, checkpoints: CheckpointCallba
     """Bring model and callbacks to the newest sound checkpoint."""
     from armature.checkpoints import newest
 
-    checkpoints.restore(model, newest(run))
+    checkpoints.restore(model, newest(run, set_aside=True))
     if model.num_timesteps >= config.steps:
         raise ConfigError(
             f"{run} has done its {model.num_timesteps:,} steps. Give it more with --steps={2 * model.num_timesteps}."

@@ -11,12 +11,13 @@ import numpy as np
 from stable_baselines3 import HerReplayBuffer
 from stable_baselines3.common.buffers import ReplayBuffer
 
+from armature.arrays import Arrays, open_array, parse_array
 from armature.checkpoints import read_json, write_json
 from armature.errors import RunError
 from armature.hindsight import HindsightReplayBuffer
 from armature.infos import InfoTable
 from armature.nested import named
-from armature.weights import Arrays
+from armature.plain_files import open_plain
 
 
 def save_replay_buffer(buffer: ReplayBuffer, folder: Path) -> None:
@@ -50,7 +51,7 @@ def load_replay_buffer(buffer: ReplayBuffer, folder: Path) -> None:
         rows = int(facts["rows"])
         buffer.pos, buffer.full = int(facts["pos"]), bool(facts["full"])
         for name, array in _buffer_arrays(buffer).items():
-            array[:rows] = _read_rows(_array_file(folder, name), (rows, *array.shape[1:]), array.dtype)
+            array[:rows] = open_array(_array_file(folder, name), (rows, *array.shape[1:]), array.dtype)
         if isinstance(buffer, HindsightReplayBuffer):
             buffer.recount()
             _restore_infos(buffer.infos, folder, facts["infos"], rows)
@@ -83,17 +84,6 @@ def _array_file(folder: Path, name: str) -> Path:
     return folder / f"{quote(name, safe='')}.npy"
 
 
-def _read_rows(path: Path, shape: tuple[int, ...], dtype: np.dtype[Any]) -> np.ndarray:
-    """Return an npy file as an array in the file; raise `RunError` if it is damaged or of another shape or type."""
-    try:
-        array = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise RunError(f"{path} is damaged: {error}.") from error
-    if array.shape != shape or array.dtype != dtype:
-        raise RunError(f"{path} is {array.shape} {array.dtype}, and this replay buffer needs {shape} {dtype}.")
-    return array
-
-
 def _restore_infos(infos: InfoTable, folder: Path, paths: list[list[str]], rows: int) -> None:
     """Fill the columns of a fresh table, which begins with the first time step."""
     if not rows:
@@ -106,10 +96,8 @@ def _restore_infos(infos: InfoTable, folder: Path, paths: list[list[str]], rows:
 
 
 def _read_column(file: Path, shape: tuple[int, int]) -> np.ndarray:
-    try:
-        column = np.load(file, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise RunError(f"{file} is damaged: {error}.") from error
+    with open_plain(file) as stream:
+        column = parse_array(stream.read(), str(file))
     if column.shape[:2] != shape:
         raise RunError(f"{file} does not have a number for each step.")
     return column
