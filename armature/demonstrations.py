@@ -18,15 +18,13 @@ A file holds arrays with a row for each transition, and a header in JSON. Nothin
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 import logging
-import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 from urllib.parse import quote
 
 import numpy as np
@@ -42,13 +40,15 @@ from stable_baselines3.common.vec_env import (
 )
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvObs, VecEnvStepReturn
 
+from armature.archives import read_members
+from armature.arrays import Arrays, expected_arrays, parse_array
 from armature.checkpoints import replacing
 from armature.config import ROBOT_KEYS, Config
 from armature.errors import ConfigError, RunError
 from armature.hindsight import HindsightReplayBuffer
 from armature.nested import at, each, named
+from armature.plain_files import open_plain, parse_json
 from armature.state import space_from_json, space_to_json
-from armature.weights import DAMAGE, Arrays, read_arrays
 
 log = logging.getLogger(__name__)
 
@@ -191,7 +191,11 @@ def read_demonstrations(path: str | Path) -> Demonstrations:
             f"demonstrations.path is {str(path)!r}, and there is no such file. Record one with: "
             f"python test.py --control expert --config FILE --save-demos {path}"
         )
-    header, text = _read_header(path)
+    with open_plain(path.resolve()) as file:  # where a link of its user's leads is its user's word
+        members = read_members(file, str(path))
+        fingerprint = _fingerprint(file)
+    text = parse_array(members.get("header.npy", b""), f"{path}: header")
+    header = _header(text, path)
     try:
         observation_space, action_space = (
             space_from_json(header[f"{name}_space"]) for name in ("observation", "action")
@@ -201,31 +205,29 @@ def read_demonstrations(path: str | Path) -> Demonstrations:
     except (RunError, KeyError, TypeError, ValueError, OverflowError) as error:
         raise RunError(f"{path} is damaged: its header describes no transitions.") from error
     expected = {quote(name, safe=""): like for name, like in {**layout, "header": text}.items()}
-    loaded = read_arrays(path, expected)
+    loaded = expected_arrays(members, expected, str(path))
     arrays = {name: loaded[quote(name, safe="")] for name in layout}
     _check_values(path, arrays, action_space)
-    return Demonstrations(path, header, observation_space, action_space, arrays, fingerprint(path))
+    return Demonstrations(path, header, observation_space, action_space, arrays, fingerprint)
 
 
-def fingerprint(path: str | Path) -> str:
-    """Return the SHA-256 of a file."""
-    return hashlib.sha256(Path(path).read_bytes()).hexdigest()
+def _fingerprint(file: BinaryIO) -> str:
+    digest = hashlib.sha256()
+    file.seek(0)
+    while chunk := file.read(1 << 20):
+        digest.update(chunk)
+    return digest.hexdigest()
 
 
-def _read_header(path: Path) -> tuple[dict[str, Any], np.ndarray]:
-    """Return the header, and the bytes that it is written in."""
-    try:
-        with zipfile.ZipFile(path) as archive:
-            if archive.getinfo("header.npy").file_size > _LARGEST_HEADER:
-                raise RunError(f"{path} is refused: its header is larger than any of ours.")
-            text = np.load(io.BytesIO(archive.read("header.npy")), allow_pickle=False)
-        header = json.loads(text.astype(np.uint8).tobytes())
-    except (*DAMAGE, RecursionError, MemoryError) as error:
-        raise RunError(f"{path} is damaged, or no file of demonstrations: {error}.") from error
+def _header(text: np.ndarray, path: Path) -> dict[str, Any]:
+    """Return the header that stands in an array of bytes."""
+    if text.dtype != np.uint8 or text.size > _LARGEST_HEADER:
+        raise RunError(f"{path} is refused: its header is none of ours.")
+    header = parse_json(text.tobytes(), f"the header of {path}")
     if not isinstance(header, dict) or header.get("format") != FORMAT:
         found = header.get("format") if isinstance(header, dict) else None
         raise RunError(f"{path} has format {found!r}, and this version of Armature reads {FORMAT}.")
-    return header, text
+    return header
 
 
 def _check_values(path: Path, arrays: Arrays, action_space: spaces.Space[Any]) -> None:

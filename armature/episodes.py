@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 from stable_baselines3.common.vec_env import VecEnv, VecNormalize, unwrap_vec_wrapper
 
+from armature.arrays import read_any_arrays
 from armature.errors import RunError
 from armature.journal import EpisodeState
 from armature.journaled_vec_env import JournaledVecEnv
 from armature.vec import EpisodeLog
-from armature.weights import read_any_arrays
 
 log = logging.getLogger(__name__)
 

@@ -26,6 +26,7 @@ from stable_baselines3.common.vec_env import VecEnv
 from armature.adapters import AlgorithmAdapter
 from armature.agent_model import AgentModel
 from armature.arguments import build_kwargs, build_parameters, build_policy_kwargs, loop_class
+from armature.arrays import read_any_arrays
 from armature.checkpoints import MANIFEST, newest, read_json, settled, verify, write_folder, write_json
 from armature.checks import refuse_foreign_imports, wants_hindsight
 from armature.combos import implemented_combos
@@ -56,7 +57,7 @@ from armature.state import (
     space_to_json,
 )
 from armature.vec import SpacesOnly, episode_length, normalized
-from armature.weights import jax_arrays, load_weights, read_any_arrays, refuse_diverged
+from armature.weights import jax_arrays, load_weights, no_more_weights_than, refuse_diverged
 
 log = logging.getLogger(__name__)
 
@@ -319,7 +320,7 @@ def load_model(
     load_extensions(config)
     env: VecEnv = SpacesOnly(*_spaces_of(description), num_envs=config.num_envs)
     policy = policy or _policy_of(config, description)
-    model = build_for_replay(normalized(env, training=False) if config.normalize else env, config, policy)
+    model = _build_from(folder, normalized(env, training=False) if config.normalize else env, config, policy)
     load_weights(model, folder, optimizers=False)
     _restore_own_state(model, folder, description)
     _restore_statistics(model, folder)
@@ -425,6 +426,17 @@ def build_for_replay(env: VecEnv, config: Config, policy: Any) -> Any:
     if door(cls) != "agent" and takes_argument(cls, "buffer_size"):
         kwargs["buffer_size"] = env.num_envs
     return _make(algo_class, policy, kwargs, env, config)
+
+
+def _build_from(folder: Path, env: VecEnv, config: Config, policy: Any) -> Any:
+    """Build the model that a folder describes, no larger than the weights that it brings along."""
+    weights = folder / "model.zip"
+    size = 4 * weights.stat().st_size + (1 << 20) if weights.is_file() else 1 << 40
+    try:
+        with no_more_weights_than(size):
+            return build_for_replay(env, config, policy)
+    except (MemoryError, OverflowError, RuntimeError, TypeError, ValueError, AssertionError, RunError) as error:
+        raise RunError(f"{folder / 'model.json'} describes no model that can be built: {error}") from error
 
 
 def _restore_own_state(model: Any, folder: Path, description: Mapping[str, Any]) -> None:

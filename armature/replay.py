@@ -17,12 +17,12 @@ import numpy as np
 from stable_baselines3 import HerReplayBuffer
 from stable_baselines3.common.buffers import DictReplayBuffer, NStepReplayBuffer, ReplayBuffer
 
+from armature.arrays import Arrays, read_arrays
 from armature.checkpoints import Earlier, read_json, write_json
 from armature.demonstrations import DemonstrationBuffer, DemonstrationDictBuffer, DemonstrationHindsightBuffer
 from armature.errors import RunError
 from armature.hindsight import HindsightReplayBuffer
 from armature.nested import named
-from armature.weights import Arrays, read_arrays
 
 BLOCK_BYTES = 4 << 20
 """Size that a block shall have about."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -15,8 +16,11 @@ from stable_baselines3.common.running_mean_std import RunningMeanStd
 from stable_baselines3.common.save_util import recursive_getattr
 from stable_baselines3.common.vec_env import VecNormalize
 
+from armature.arrays import Arrays, read_arrays
 from armature.errors import RunError
-from armature.weights import Arrays, read_arrays
+
+MOST_NUMBERS = 1 << 24
+"""Numbers in an observation, or choices of an action, that a file may ask for."""
 
 # ---------------------------------------------------------------------------------------------- spaces
 
@@ -38,8 +42,10 @@ def space_to_json(space: spaces.Space[Any]) -> dict[str, Any]:
 
 
 def space_from_json(data: Mapping[str, Any]) -> spaces.Space[Any]:
-    """Return the space that `space_to_json` described; raise `RunError` if the description is damaged."""
+    """Return the space that `space_to_json` described; raise `RunError` if the description is damaged, or too large."""
     try:
+        if _numbers(data) > MOST_NUMBERS:
+            raise ValueError(f"it has more than {MOST_NUMBERS:,} numbers")
         match data["type"]:
             case "Box":
                 dtype, shape = np.dtype(data["dtype"]), tuple(data["shape"])
@@ -56,6 +62,14 @@ def space_from_json(data: Mapping[str, Any]) -> spaces.Space[Any]:
     except (KeyError, TypeError, ValueError, AssertionError, MemoryError, OverflowError) as error:
         raise RunError(f"model.json describes a space wrongly: {error}.") from error
     raise RunError(f"model.json describes a space of unknown kind {data['type']!r}.")
+
+
+def _numbers(data: Mapping[str, Any]) -> int:
+    """Return how many numbers a point of a space has."""
+    if data["type"] == "Dict":
+        return sum(_numbers(part) for _, part in data["spaces"])
+    shape = data.get("shape", data.get("n", 1))
+    return math.prod(shape) if isinstance(shape, list) else max(int(shape), len(data.get("nvec", ())))
 
 
 def _bound_to_json(bound: np.ndarray) -> Any:

@@ -9,8 +9,7 @@ describes, and all numbers finite. Algorithms in JAX keep no weights in `.pth` m
 from __future__ import annotations
 
 import io
-import math
-import struct
+import pickletools
 import zipfile
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -21,17 +20,28 @@ import numpy as np
 import torch
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.save_util import recursive_getattr
+from torch.nn.modules.module import register_module_parameter_registration_hook
 
+from armature.archives import checked_members, read_members
+from armature.arrays import Arrays, read_arrays
 from armature.errors import ArmatureError, DivergedError, RunError
-
-Arrays = dict[str, np.ndarray]
+from armature.plain_files import open_plain
 
 VARIABLES = "pytorch_variables"
 """The member for tensors outside any network: the entropy coefficient of SAC and its relatives."""
-DAMAGE = (OSError, KeyError, ValueError, EOFError, OverflowError, NotImplementedError, struct.error, zipfile.BadZipFile)
-"""What reading a damaged archive can raise."""
 UNREAD = {"data", "_stable_baselines3_version", "system_info.txt"}
 """Members of a model.zip that we have no use for."""
+
+_KINDS = ("Float", "Double", "Half", "BFloat16", "Long", "Int", "Short", "Char", "Byte", "Bool")
+_GLOBALS = {
+    "collections OrderedDict",
+    "torch._utils _rebuild_tensor_v2",
+    "torch._utils _rebuild_parameter",
+    *(f"torch {kind}Storage" for kind in _KINDS),
+}
+"""What a file of tensors may name."""
+_SIDE_MEMBERS, _SCRIPT_BYTES = 10, 4096
+"""What `torch.save` writes besides the tensors, and how much it can have to say of each."""
 
 
 def load_weights(model: Any, folder: Path, optimizers: bool) -> None:
@@ -90,20 +100,44 @@ def _finite_weights(model: BaseAlgorithm) -> Iterator[tuple[str, bool]]:
 
 
 def _load_torch(model: BaseAlgorithm, path: Path, optimizers: bool) -> None:
+    names, _ = model._get_torch_save_params()
+    wanted = {VARIABLES, *(name for name in names if optimizers or _is_module(model, name))}
+    size = sum(tensor.nbytes for tensor in _tensors(model))
+    limit = (1 << 20) + 4 * size  # an optimizer keeps three numbers for each
+    limits = dict.fromkeys(UNREAD) | {f"{name}.pth": limit if name in wanted else None for name in (*names, VARIABLES)}
+    with open_plain(path) as file:
+        members = read_members(file, str(path), limits)
+    load_members(model, members, str(path), optimizers)
+
+
+def load_members(model: BaseAlgorithm, members: Mapping[str, bytes], where: str, optimizers: bool) -> None:
+    """Copy what the `.pth` members of a model.zip hold into a model.
+
+    Args:
+        model: built from the same configuration and spaces.
+        members: by name, as `read_members` gives them.
+        where: the archive's name, for messages.
+        optimizers: whether the optimizers' moments are restored too.
+
+    Raises:
+        RunError: they do not fit. The model is unchanged.
+    """
     state_names, variable_names = model._get_torch_save_params()
     present = {name: recursive_getattr(model, name) for name in (*state_names, *variable_names)}
     modules = {name: item for name, item in present.items() if isinstance(item, torch.nn.Module)}
-    limit = (1 << 20) + 4 * sum(tensor.nbytes for module in modules.values() for tensor in module.state_dict().values())
-    loaded = _read_members(path, {*state_names, VARIABLES}, limit)
+    others = set(state_names) - set(modules) if optimizers else set()
+    wanted = [*modules, *sorted(others), VARIABLES]
+    if missing := [name for name in wanted if f"{name}.pth" not in members]:
+        raise RunError(f"{where} is damaged, or of another algorithm: it has no member {missing[0]}.pth.")
+    most = 4 * len(_tensors(model)) + len(variable_names)
+    loaded = {name: parse_tensors(members[f"{name}.pth"], f"{where}, {name}.pth", most) for name in wanted}
     variables = loaded.pop(VARIABLES)
-    _same_names(variables, variable_names, f"{path}, {VARIABLES}")
+    _same_names(variables, variable_names, f"{where}, {VARIABLES}")
 
     for name, module in modules.items():
-        _check_tensors(loaded[name], module.state_dict(), f"{path}, {name}")
-    _check_tensors(variables, {name: present[name] for name in variable_names}, f"{path}, {VARIABLES}")
-    moments = {}
-    for name in set(state_names) - set(modules) if optimizers else ():
-        moments[name] = _checked_moments(loaded[name], present[name], f"{path}, {name}")
+        _check_tensors(loaded[name], module.state_dict(), f"{where}, {name}")
+    _check_tensors(variables, {name: present[name] for name in variable_names}, f"{where}, {VARIABLES}")
+    moments = {name: _checked_moments(loaded[name], present[name], f"{where}, {name}") for name in others}
 
     for name, module in modules.items():
         module.load_state_dict(loaded[name])
@@ -112,6 +146,37 @@ def _load_torch(model: BaseAlgorithm, path: Path, optimizers: bool) -> None:
     for name, state in moments.items():
         present[name].load_state_dict(state)
     _after_copying(model)
+
+
+def _is_module(model: BaseAlgorithm, name: str) -> bool:
+    return isinstance(recursive_getattr(model, name), torch.nn.Module)
+
+
+def _tensors(model: BaseAlgorithm) -> list[torch.Tensor]:
+    """Return all tensors of a model's networks."""
+    names = [name for name in model._get_torch_save_params()[0] if _is_module(model, name)]
+    return [tensor for name in names for tensor in recursive_getattr(model, name).state_dict().values()]
+
+
+@contextmanager
+def no_more_weights_than(size: int) -> Iterator[None]:
+    """Let networks be built of `size` bytes together; raise `RunError` for larger ones before their memory is touched.
+
+    What a file asks to be built is so no larger than what it brings along.
+    """
+    left = size
+
+    def count(module: torch.nn.Module, name: str, parameter: torch.nn.Parameter | None) -> None:
+        nonlocal left
+        left -= 64 + (0 if parameter is None else parameter.nbytes)
+        if left < 0:
+            raise RunError(f"it describes networks of more than {size:,} bytes, and there are not so many weights.")
+
+    handle = register_module_parameter_registration_hook(count)
+    try:
+        yield
+    finally:
+        handle.remove()
 
 
 def _after_copying(model: BaseAlgorithm) -> None:
@@ -124,38 +189,28 @@ def _after_copying(model: BaseAlgorithm) -> None:
         model.policy.reset_noise()  # type: ignore[operator]
 
 
-def _read_members(path: Path, names: Iterable[str], limit: int) -> dict[str, Any]:
-    """Read the `.pth` members of those names from a model.zip, none larger than `limit` bytes."""
+def parse_tensors(data: bytes, where: str, most: int) -> Any:
+    """Return what `torch.save` wrote: plain containers of `most` tensors at most; raise `RunError` otherwise."""
+    stream = io.BytesIO(data)
     try:
-        with path.open("rb") as file, zipfile.ZipFile(file) as archive:
-            _check_archive(archive, {f"{name}.pth" for name in names} | UNREAD, limit, str(path))
-            return {name: _read_tensors(archive.read(f"{name}.pth"), limit, f"{path}, {name}.pth") for name in names}
-    except DAMAGE as error:
-        raise RunError(f"{path} is damaged: {error}.") from error
-
-
-def _check_archive(archive: zipfile.ZipFile, names: set[str] | None, limit: int, where: str) -> None:
-    """Refuse members that are compressed, encrypted, doubled, unknown or (but for unread ones) too large."""
-    members = archive.infolist()
-    if len({member.filename for member in members}) < len(members):
-        raise RunError(f"{where} is refused: it has two members of one name.")
-    for member in members:
-        if names is not None and member.filename not in names:
-            raise RunError(f"{where} is refused: member {member.filename!r} does not belong to this algorithm.")
-        if member.compress_type != zipfile.ZIP_STORED or member.flag_bits & 1:
-            raise RunError(f"{where} is refused: member {member.filename!r} is compressed or encrypted.")
-        if member.file_size > limit and member.filename not in UNREAD:
-            raise RunError(f"{where} is refused: member {member.filename!r} is larger than this model can be.")
-
-
-def _read_tensors(data: bytes, limit: int, where: str) -> Any:
-    """Read what `torch.save` wrote, tensors and plain containers only."""
-    with zipfile.ZipFile(io.BytesIO(data)) as inner:
-        _check_archive(inner, None, limit, where)
-    try:
+        with zipfile.ZipFile(stream) as archive:
+            members = checked_members(stream, archive, where, most + _SIDE_MEMBERS)
+            scripts = [member for member in members if member.filename.endswith("/data.pkl")]
+            if len(scripts) != 1 or scripts[0].file_size > _SCRIPT_BYTES * (most + 10):
+                raise RunError(f"{where} is refused: it is not what torch saves.")
+            _refuse_globals(archive.read(scripts[0]), where)
         return torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+    except RunError:
+        raise
     except Exception as error:  # the reader of a damaged file fails in many ways
         raise RunError(f"{where} is refused: {error}") from error
+
+
+def _refuse_globals(script: bytes, where: str) -> None:
+    """Raise `RunError` if a saved object names more than tensors need; torch allows some more, sizes unseen."""
+    for code, argument, _ in pickletools.genops(script):
+        if code.name == "STACK_GLOBAL" or (code.name in ("GLOBAL", "INST") and argument not in _GLOBALS):
+            raise RunError(f"{where} is refused: it names {str(argument)[:80]}, which is no part of a tensor.")
 
 
 def _check_tensors(loaded: Any, fresh: Mapping[str, Any], where: str) -> None:
@@ -254,41 +309,3 @@ def _jax_states(model: BaseAlgorithm) -> list[tuple[Any, str, str]]:
         for attribute, value in sorted(vars(owner).items())
         if isinstance(value, (TrainState, jax.Array))
     ]
-
-
-# ---------------------------------------------------------------------------------------------- arrays
-
-
-def read_arrays(path: Path, expected: Mapping[str, np.ndarray]) -> Arrays:
-    """Read an npz file that must hold exactly these names, shapes and types; nothing in it is unpickled."""
-    try:
-        with path.open("rb") as file, zipfile.ZipFile(file) as archive:
-            limit = (1 << 20) + max((array.nbytes for array in expected.values()), default=0)
-            _check_archive(archive, {f"{name}.npy" for name in expected}, limit, str(path))
-            return {
-                name: _read_array(archive.read(f"{name}.npy"), like, f"{path}: {name}")
-                for name, like in expected.items()
-            }
-    except DAMAGE as error:
-        raise RunError(f"{path} is damaged: {error}.") from error
-
-
-def _read_array(data: bytes, like: np.ndarray, where: str) -> np.ndarray:
-    """Read an npy file; its header is compared before any memory is set aside for what it promises."""
-    stream = io.BytesIO(data)
-    version = np.lib.format.read_magic(stream)
-    read_header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-    shape, fortran_order, dtype = read_header(stream)
-    if shape != like.shape or dtype != like.dtype:
-        raise RunError(f"{where} is {shape} {dtype}, and this model needs {like.shape} {like.dtype}.")
-    values = np.frombuffer(stream.read(), dtype, count=math.prod(shape))
-    return values.reshape(shape, order="F" if fortran_order else "C")
-
-
-def read_any_arrays(path: Path) -> Arrays:
-    """Read an npz file whose content only its owner can judge; nothing in it is unpickled."""
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            return dict(file)
-    except DAMAGE as error:
-        raise RunError(f"{path} is damaged: {error}.") from error
