@@ -45,7 +45,8 @@ class JournaledVecEnv(VecEnv):
     ) -> None:
         self._arrays = arrays
         self._journal = Journal(num_envs, arrays.actions[0])
-        self._episodes = np.full(num_envs, -1)  # under way
+        self.episodes = np.full(num_envs, -1)
+        """Number of the episode under way of each environment; -1 before the first reset."""
         self._following = np.zeros(num_envs, dtype=np.int64)  # number of the episode that the next reset begins
         super().__init__(num_envs, observation_space, action_space)
 
@@ -100,7 +101,7 @@ class JournaledVecEnv(VecEnv):
 
     def _begun(self, which: Any) -> None:
         """Count the episodes that some environments have begun."""
-        self._episodes[which] = self._following[which]
+        self.episodes[which] = self._following[which]
         self._following[which] += 1
 
     def _infos(self, more: dict[int, Info]) -> list[Info]:
@@ -130,22 +131,22 @@ class JournaledVecEnv(VecEnv):
 
     def episode_states(self) -> list[EpisodeState]:
         """Return where each environment is in its present episode."""
-        return [EpisodeState(int(episode), self._journal.of(index)) for index, episode in enumerate(self._episodes)]
+        return [EpisodeState(int(episode), self._journal.of(index)) for index, episode in enumerate(self.episodes)]
 
     def restore_episodes(self, states: Sequence[EpisodeState]) -> VecEnvObs:
         """Bring each environment to where it was when its state was taken; return the observations, as `reset` does.
 
         What had not begun then begins with its first episode.
         """
-        self._episodes[:] = [max(state.episode, 0) for state in states]
-        self._following[:] = self._episodes + 1
+        self.episodes[:] = [max(state.episode, 0) for state in states]
+        self._following[:] = self.episodes + 1
         self._journal.fill([state.actions for state in states])
         self.reset_infos = self._ask("restore", range(self.num_envs), each=self._tellings(range(self.num_envs)))
         return self._show()
 
     def _tellings(self, indices: Iterable[int]) -> list[tuple[int, np.ndarray, int]]:
         """Return what `EnvGroup.restore` needs to bring environments to where they are."""
-        return [(int(self._episodes[i]), self._journal.of(i), int(self._following[i])) for i in indices]
+        return [(int(self.episodes[i]), self._journal.of(i), int(self._following[i])) for i in indices]
 
     def _fault_of(self, index: int, what: str, doing: str, step: int) -> Fault:
         """Return the facts of what happened to an environment; `step` is where it was in playing its episode again."""
@@ -156,7 +157,7 @@ class JournaledVecEnv(VecEnv):
             actions = actions[:step]
         elif doing == "step":
             actions = np.concatenate([actions, self._arrays.actions[index : index + 1]])
-        return Fault(what, doing, index, int(self._episodes[index]), actions)
+        return Fault(what, doing, index, int(self.episodes[index]), actions)
 
     # -------------------------------------------------------------------------------------------- asking
 
