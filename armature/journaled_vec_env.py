@@ -17,6 +17,16 @@ from armature.errors import Fault
 from armature.journal import EpisodeState, Journal
 from armature.shared_arrays import SharedArrays
 
+_FLAGS: list[Info] = [
+    {"TimeLimit.truncated": False, "is_success": False},
+    {"TimeLimit.truncated": True, "is_success": False},
+    {"TimeLimit.truncated": False, "is_success": True},
+    {"TimeLimit.truncated": True, "is_success": True},
+    {"TimeLimit.truncated": False},  # from here on at negative places: success is unknown, -1
+    {"TimeLimit.truncated": True},
+]
+"""Infos that say nothing but flags, at twice the success plus whether time ran out."""
+
 
 class JournaledVecEnv(VecEnv):
     """Environments whose present episodes can be begun and played again.
@@ -87,7 +97,8 @@ class JournaledVecEnv(VecEnv):
         arrays = self._arrays
         rewards, dones = arrays.rewards.copy(), arrays.dones.copy()
         self._journal.step(arrays.actions, dones)
-        self._begun(dones)
+        if np.count_nonzero(dones):  # which answers faster than any()
+            self._begun(dones)
         return self._show(), rewards, dones, self._infos(more)
 
     @property
@@ -106,16 +117,13 @@ class JournaledVecEnv(VecEnv):
 
     def _infos(self, more: dict[int, Info]) -> list[Info]:
         arrays = self._arrays
-        infos: list[Info] = [
-            {"TimeLimit.truncated": cut, "is_success": success > 0} if success >= 0 else {"TimeLimit.truncated": cut}
-            for cut, success in zip(arrays.truncated.tolist(), arrays.success.tolist(), strict=True)
-        ]
+        flags = (2 * arrays.success + arrays.truncated).tolist()
+        infos = list(map(dict.copy, [_FLAGS[each] for each in flags]))
         for index, info in more.items():
             if "reset_info" in info:
                 self.reset_infos[index] = info.pop("reset_info")
+                infos[index]["terminal_observation"] = arrays.ended_with(index)
             infos[index] |= info
-        for index in np.flatnonzero(arrays.dones).tolist():
-            infos[index]["terminal_observation"] = arrays.ended_with(index)
         return infos
 
     def begin_anew(self, indices: Sequence[int]) -> VecEnvObs:
