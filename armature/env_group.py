@@ -31,6 +31,8 @@ class EnvGroup:
         self.first, self.envs, self.arrays = first, list(envs), arrays
         self.mine = slice(first, first + len(envs))
         self._busy = arrays.busy[2 * first : 2 * first + 2]  # so that the trainer knows where it was if it ends here
+        self._numbers = range(len(envs))
+        self._successes: list[Any] = []
 
     @property
     def at(self) -> tuple[int, int]:
@@ -47,26 +49,44 @@ class EnvGroup:
         arrays, busy, mine = self.arrays, self._busy, self.mine
         results = []
         actions = arrays.actions[mine].copy()  # an environment may keep its last action
-        for number, (env, action) in enumerate(zip(self.envs, actions, strict=True)):
-            busy[0] = number
+        for busy[0], env, action in zip(self._numbers, self.envs, actions, strict=True):
             results.append(env.step(action))
-        seen, rewards, terminated, truncated, infos = map(list, zip(*results, strict=True))
-        ended = np.array(terminated, dtype=np.bool_)
-        arrays.truncated[mine] = np.array(truncated, dtype=np.bool_) & ~ended
-        arrays.dones[mine] = dones = ended | arrays.truncated[mine]
+        seen, rewards, terminated, truncated, infos = zip(*results, strict=True)
+        more = self._tell(infos)
         arrays.rewards[mine] = rewards
-        successes = [info.get("is_success") for info in infos]
-        arrays.success[mine] = [SharedArrays.NO_SUCCESS if success is None else success for success in successes]
-        more = {
-            self.first + number: _rest(info) for number, info in enumerate(infos) if len(info) > ("is_success" in info)
-        }
-        for number in np.flatnonzero(dones).tolist():
-            busy[0] = number
-            arrays.end(self.first + number, seen[number])
-            seen[number], reset_info = self.envs[number].reset()
-            more.setdefault(self.first + number, {})["reset_info"] = reset_info
-        arrays.see(mine, seen)
+        if any(terminated) or any(truncated):
+            ended = np.array(terminated, dtype=np.bool_)
+            arrays.truncated[mine] = np.array(truncated, dtype=np.bool_) & ~ended
+            arrays.dones[mine] = ended | arrays.truncated[mine]
+            arrays.see(mine, self._begin_next(seen, more))
+        else:
+            arrays.truncated[mine] = arrays.dones[mine] = False
+            arrays.see(mine, seen)
         return more
+
+    def _tell(self, infos: Sequence[Info]) -> dict[int, Info]:
+        """Write the flags that stand in infos; return what else does."""
+        successes = [info.get("is_success") for info in infos]
+        if successes != self._successes:  # which takes less time than to write them
+            known = [SharedArrays.NO_SUCCESS if success is None else success for success in successes]
+            self._successes, self.arrays.success[self.mine] = successes, known
+        if None not in successes and sum(map(len, infos)) == len(infos):
+            return {}
+        return {
+            number: {name: value for name, value in info.items() if name != "is_success"}
+            for number, info in enumerate(infos, self.first)
+            if len(info) > ("is_success" in info)
+        }
+
+    def _begin_next(self, seen: Sequence[Any], more: dict[int, Info]) -> list[Any]:
+        """Reset those whose episode is over; return what all show then."""
+        shown = list(seen)
+        for number in np.flatnonzero(self.arrays.dones[self.mine]).tolist():
+            self._busy[0] = number
+            self.arrays.end(self.first + number, shown[number])
+            shown[number], reset_info = self.envs[number].reset()
+            more.setdefault(self.first + number, {})["reset_info"] = reset_info
+        return shown
 
     def reset(self, numbers: Sequence[int], told: Sequence[tuple[int | None, dict[str, Any]]]) -> list[Info]:
         """Reset environments, each with a seed and options; return their infos."""

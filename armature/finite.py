@@ -41,9 +41,10 @@ class FiniteOnly(VecEnvWrapper):
 
     def step_async(self, actions: np.ndarray) -> None:
         """Begin a step with actions (num_envs, ...)."""
-        self._seen, self._step = self.venv.shown, self.venv.steps + 1
+        self._seen, self._places = self.venv.shown, (self.venv.episodes.copy(), self.venv.steps + 1)
+        actions = np.asarray(actions)
         for index in _rows(actions):
-            raise self._error(index, "the action", actions[index], self._step[index])
+            raise self._error("the action", index, actions[index])
         self.venv.step_async(actions)
 
     def step_wait(self) -> VecEnvStepReturn:
@@ -51,7 +52,7 @@ class FiniteOnly(VecEnvWrapper):
         observation, rewards, dones, infos = self.venv.step_wait()
         spoilt = dict(_not_finite(observation, rewards, dones, infos))
         for index, (what, value) in spoilt.items():
-            self._note(self._error(index, what, value, self._step[index]))
+            self._note(self._error(what, index, value))
         if spoilt:
             observation = self._skip(list(spoilt), observation, rewards, dones, infos)
         elif dones.any():
@@ -62,7 +63,8 @@ class FiniteOnly(VecEnvWrapper):
         """Return observations that episodes go on from; what is not finite by now is the first of an episode."""
         for key, part in _parts(observation):
             for index in _rows(part):
-                raise self._error(index, f"the first observation{key}", part[index], 0)
+                self._places = self.venv.episodes, self.venv.steps
+                raise self._error(f"the first observation{key}", index, part[index])
         return observation
 
     def _skip(
@@ -78,10 +80,9 @@ class FiniteOnly(VecEnvWrapper):
         dones[spoilt] = True
         return self._first(observation)
 
-    def _error(self, index: int, what: str, value: Any, step: int) -> NotFiniteError:
-        begun = self.venv.episode_states()[index].episode
-        episode = begun - (step > 0 and not self.venv.steps[index])  # it may have ended with this very step
-        return NotFiniteError(what, np.asarray(value).tolist(), index, episode, int(step))
+    def _error(self, what: str, index: int, value: Any) -> NotFiniteError:
+        episode, step = (int(numbers[index]) for numbers in self._places)
+        return NotFiniteError(what, np.asarray(value).tolist(), index, episode, step)
 
     def _note(self, error: NotFiniteError) -> None:
         if self.on_nan == "stop":

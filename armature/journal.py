@@ -40,7 +40,7 @@ class Journal:
     def step(self, actions: np.ndarray, dones: np.ndarray) -> None:
         """Take in a step of all environments, given actions (num_envs, ...); those that are done begin an episode."""
         self._actions.append(actions.copy())
-        if dones.any():
+        if np.count_nonzero(dones):  # which answers faster than any()
             self.begin(dones)
 
     def begin(self, which: Any) -> None:

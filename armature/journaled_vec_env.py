@@ -17,6 +17,16 @@ from armature.errors import Fault
 from armature.journal import EpisodeState, Journal
 from armature.shared_arrays import SharedArrays
 
+_FLAGS: list[Info] = [
+    {"TimeLimit.truncated": False, "is_success": False},
+    {"TimeLimit.truncated": True, "is_success": False},
+    {"TimeLimit.truncated": False, "is_success": True},
+    {"TimeLimit.truncated": True, "is_success": True},
+    {"TimeLimit.truncated": False},  # from here on at negative places: success is unknown, -1
+    {"TimeLimit.truncated": True},
+]
+"""Infos that say nothing but flags, at twice the success plus whether time ran out."""
+
 
 class JournaledVecEnv(VecEnv):
     """Environments whose present episodes can be begun and played again.
@@ -46,7 +56,8 @@ class JournaledVecEnv(VecEnv):
         self._arrays = arrays
         self._journal = Journal(num_envs, arrays.actions[0])
         self._to_resume: Sequence[EpisodeState] | None = None
-        self._episodes = np.full(num_envs, -1)  # under way
+        self.episodes = np.full(num_envs, -1)
+        """Number of the episode under way of each environment; -1 before the first reset."""
         self._following = np.zeros(num_envs, dtype=np.int64)  # number of the episode that the next reset begins
         super().__init__(num_envs, observation_space, action_space)
 
@@ -90,7 +101,8 @@ class JournaledVecEnv(VecEnv):
         arrays = self._arrays
         rewards, dones = arrays.rewards.copy(), arrays.dones.copy()
         self._journal.step(arrays.actions, dones)
-        self._begun(dones)
+        if np.count_nonzero(dones):  # which answers faster than any()
+            self._begun(dones)
         return self._show(), rewards, dones, self._infos(more)
 
     @property
@@ -104,21 +116,18 @@ class JournaledVecEnv(VecEnv):
 
     def _begun(self, which: Any) -> None:
         """Count the episodes that some environments have begun."""
-        self._episodes[which] = self._following[which]
+        self.episodes[which] = self._following[which]
         self._following[which] += 1
 
     def _infos(self, more: dict[int, Info]) -> list[Info]:
         arrays = self._arrays
-        infos: list[Info] = [
-            {"TimeLimit.truncated": cut, "is_success": success > 0} if success >= 0 else {"TimeLimit.truncated": cut}
-            for cut, success in zip(arrays.truncated.tolist(), arrays.success.tolist(), strict=True)
-        ]
+        flags = (2 * arrays.success + arrays.truncated).tolist()
+        infos = list(map(dict.copy, [_FLAGS[each] for each in flags]))
         for index, info in more.items():
             if "reset_info" in info:
                 self.reset_infos[index] = info.pop("reset_info")
+                infos[index]["terminal_observation"] = arrays.ended_with(index)
             infos[index] |= info
-        for index in np.flatnonzero(arrays.dones).tolist():
-            infos[index]["terminal_observation"] = arrays.ended_with(index)
         return infos
 
     def begin_anew(self, indices: Sequence[int]) -> VecEnvObs:
@@ -134,7 +143,7 @@ class JournaledVecEnv(VecEnv):
 
     def episode_states(self) -> list[EpisodeState]:
         """Return where each environment is in its present episode."""
-        return [EpisodeState(int(episode), self._journal.of(index)) for index, episode in enumerate(self._episodes)]
+        return [EpisodeState(int(episode), self._journal.of(index)) for index, episode in enumerate(self.episodes)]
 
     def resume_with(self, states: Sequence[EpisodeState]) -> None:
         """Let the next `reset` be `restore_episodes(states)`: wrappers see what it returns as they see any reset."""
@@ -145,15 +154,15 @@ class JournaledVecEnv(VecEnv):
 
         What had not begun then begins with its first episode.
         """
-        self._episodes[:] = [max(state.episode, 0) for state in states]
-        self._following[:] = self._episodes + 1
+        self.episodes[:] = [max(state.episode, 0) for state in states]
+        self._following[:] = self.episodes + 1
         self._journal.fill([state.actions for state in states])
         self.reset_infos = self._ask("restore", range(self.num_envs), each=self._tellings(range(self.num_envs)))
         return self._show()
 
     def _tellings(self, indices: Iterable[int]) -> list[tuple[int, np.ndarray, int]]:
         """Return what `EnvGroup.restore` needs to bring environments to where they are."""
-        return [(int(self._episodes[i]), self._journal.of(i), int(self._following[i])) for i in indices]
+        return [(int(self.episodes[i]), self._journal.of(i), int(self._following[i])) for i in indices]
 
     def _fault_of(self, index: int, what: str, doing: str, step: int) -> Fault:
         """Return the facts of what happened to an environment; `step` is where it was in playing its episode again."""
@@ -164,7 +173,7 @@ class JournaledVecEnv(VecEnv):
             actions = actions[:step]
         elif doing == "step":
             actions = np.concatenate([actions, self._arrays.actions[index : index + 1]])
-        return Fault(what, doing, index, int(self._episodes[index]), actions)
+        return Fault(what, doing, index, int(self.episodes[index]), actions)
 
     # -------------------------------------------------------------------------------------------- asking
 

@@ -51,6 +51,8 @@ class Remote:
             f"the worker of environment {first}" if first == last else f"the worker of environments {first} to {last}"
         )
 
+    ends: tuple[int, ...] = ()
+    """What can be read from when the worker has said something or has ended, as file descriptors."""
     pending = False
     """Whether an answer is due."""
     answer: Any = None
@@ -75,11 +77,7 @@ class Remote:
         self._expect()
         self.process.start()
         its.close()
-
-    @property
-    def ends(self) -> tuple[Any, int]:
-        """What can be read from when the worker has said something or has ended."""
-        return self.channel.sock, self.process.sentinel
+        self.ends = ours.fileno(), self.process.sentinel
 
     def share(self, arrays: SharedArrays, patience: float) -> None:
         """Give the worker the memory to write to; from now on it may be `patience` seconds at one environment."""

@@ -8,7 +8,7 @@ Seeds belong to environments, not to workers, so results are the same for every 
 from __future__ import annotations
 
 import os
-import selectors
+import select
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import cached_property
 from typing import Any
@@ -63,8 +63,8 @@ class ShmVecEnv(JournaledVecEnv):
     ) -> None:
         self._make_twin, self._timeout, self._restarts = twin or makers[0], timeout, Restarts(restarts)
         self._closed = False
-        self._watched: set[Remote] = set()
-        self._selector = selectors.DefaultSelector()
+        self._watched: dict[int, Remote] = {}  # by file descriptor
+        self._poll = select.poll()
         shares = np.array_split(np.arange(len(makers)), min(num_workers or cores(), len(makers)))
         self._workers = [Remote([makers[index] for index in share], share.tolist()) for share in shares]
         self._owner = {index: worker for worker in self._workers for index in worker.indices}
@@ -135,9 +135,11 @@ class ShmVecEnv(JournaledVecEnv):
         while not (failures := {worker: worker.failure for worker in workers if worker.failure}):
             if not any(worker.pending for worker in workers):
                 break
-            for worker in {key.data for key, _ in self._selector.select(self._timeout / 4)}:
+            ready = {self._watched[end] for end, _ in self._poll.poll(250 * self._timeout)}
+            for worker in ready:
                 worker.listen()
-            for worker in list(self._watched):  # all of them, also those that others wait for
+            # In silence look after all of them, also those that others wait for.
+            for worker in ready or set(self._watched.values()):
                 worker.watch()
                 if worker.failure:
                     self._forget(worker)
@@ -147,16 +149,15 @@ class ShmVecEnv(JournaledVecEnv):
 
     def _start(self, worker: Remote) -> None:
         worker.start(START_S, self._timeout)
-        self._watched.add(worker)
         for end in worker.ends:
-            self._selector.register(end, selectors.EVENT_READ, worker)
+            self._watched[end] = worker
+            self._poll.register(end, select.POLLIN)
 
     def _forget(self, worker: Remote) -> None:
         """Watch a worker no longer."""
-        if worker in self._watched:
-            self._watched.remove(worker)
-            for end in worker.ends:
-                self._selector.unregister(end)
+        for end in worker.ends:
+            if self._watched.pop(end, None):
+                self._poll.unregister(end)
 
     def _replace(self, failures: Mapping[Remote, str], doing: str) -> None:
         """Put others in the place of workers that failed, and bring their environments to where they were."""
@@ -197,4 +198,3 @@ class ShmVecEnv(JournaledVecEnv):
             worker.dismiss()
         for worker in self._workers:
             worker.end(CLOSE_S)
-        self._selector.close()

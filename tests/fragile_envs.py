@@ -97,8 +97,8 @@ class Spoilt(Arm):
 
     def observe(self):
         seen = {"observation": super().observe(), "goal": np.zeros(2, np.float32)}
-        at = {"first": 0, "last": self.last}.get(self.what, 3)
-        if self.resets == 2 and self.steps == at and self.what != "reward":
+        at = {"first": 0, "last": self.last, "observation": 3}.get(self.what)
+        if self.resets == 2 and self.steps == at:
             seen["goal"][1] = self.number
         return seen
 
