@@ -169,14 +169,14 @@ class RobotEnv(gymnasium.Env[ObsType, np.ndarray]):
         """Start an episode; with the same seed it is the same episode, whatever happened before."""
         super().reset(seed=seed)
         observation = self._begin_episode(self.np_random)
-        return observation, {"is_success": bool(self._success[0]), **self._drawn}
+        return observation, {"is_success": self._success, **self._drawn}
 
     def step(self, action: np.ndarray) -> tuple[ObsType, float, bool, bool, dict[str, Any]]:
         """Apply an action for one control period."""
-        action = np.asarray(action, dtype=np.float64)
+        action = np.array(action, dtype=np.float64)  # a copy: it is part of the state
         self._actions.append(action)
         self._advance(np.minimum(np.maximum(action, -1.0), 1.0))
-        success = bool(self._success[0])
+        success = self._success
         terminated = success and self.terminate_on_success
         truncated = len(self._actions) >= self.episode_steps and not terminated
         info: dict[str, Any] = {"is_success": success}
@@ -204,7 +204,7 @@ class RobotEnv(gymnasium.Env[ObsType, np.ndarray]):
         """Return a picture (height, width, 3) of uint8, or keep the window at real time."""
         if self.camera is None:
             return None
-        self.camera.show_goal(self.task.marker(self.now.goal), success=bool(self._success[0]))
+        self.camera.show_goal(self.task.marker(self.now.goal), success=self._success)
         if self.render_mode == "human":
             self.camera.wait_for_real_time()
             return None
@@ -282,16 +282,17 @@ class RobotEnv(gymnasium.Env[ObsType, np.ndarray]):
         self.simulation.step(self.action_mode.before_substep)
         self.robot.measure()
         self._observe(action)
-        if self._success[0] and self._first_success is None:
+        if self._success and self._first_success is None:
             self._first_success = len(self._actions)
 
     def _reward(self, info: dict[str, Any]) -> float:
         """Return the reward of the present state; tell in `info` its terms if it is dense, and what hindsight needs."""
         if self.reward.kind == "sparse":
-            return float(self.reward.compute(self._success, *self._goals, {}).rewards[0])
+            return self.reward.sparse(self._success)
         facts = self.task.facts(self.now)
         rows = {name: np.asarray(fact)[None] for name, fact in facts.items()}
-        rewards, terms = self.reward.compute(self._success, *self._goals, rows)
+        goals = self.now.achieved_goal[None], self.goal[None]
+        rewards, terms = self.reward.compute(np.array([self._success]), *goals, rows)
         info["reward_terms"] = {name: float(term[0]) for name, term in terms.items()}
         if self.observation.form == "goal":
             info["facts"] = facts
@@ -311,9 +312,8 @@ class RobotEnv(gymnasium.Env[ObsType, np.ndarray]):
             previous_action=action,
             goal=self.goal,
         )
-        now.achieved_goal = self.task.achieved_goal(now).astype(np.float32)
-        self._goals = now.achieved_goal[None], now.goal[None]
-        self._success = self.task.success(*self._goals)
+        now.achieved_goal = np.array(self.task.achieved_goal(now), np.float32)
+        self._success = self.task.succeeds(now.achieved_goal, self.goal)
 
     def _eyes(self, wanted: ObservationConfig, marker: Marker) -> list[Eye]:
         """Make the cameras of the observation; a goal dict, which hindsight rewrites, must not show the goal."""

@@ -291,11 +291,11 @@ class Simulation:
 
     def pose(self, body: int) -> tuple[tuple[float, ...], tuple[float, ...]]:
         """Return position (3) and quaternion (x, y, z, w) of a body's base."""
-        return p.getBasePositionAndOrientation(body, physicsClientId=self.client)
+        return p.getBasePositionAndOrientation(body, self.client)
 
     def velocity(self, body: int) -> tuple[tuple[float, ...], tuple[float, ...]]:
         """Return linear (m/s) and angular (rad/s) velocity of a body's base."""
-        return p.getBaseVelocity(body, physicsClientId=self.client)
+        return p.getBaseVelocity(body, self.client)
 
     def touching(self, body: int, other: int) -> set[int]:
         """Return the links of `body` that had contact with `other` in the last substep; -1 is its base."""
@@ -305,14 +305,15 @@ class Simulation:
 
     def step(self, before_substep: Callable[[], None] | None = None) -> None:
         """Advance by one control step."""
+        simulate, client, movers = p.stepSimulation, self.client, self.movers
         for _ in range(self.substeps):
-            if self.movers:
+            if movers:
                 self.time += self.time_step
-                for move in self.movers:
+                for move in movers:
                     move(self.time)
             if before_substep:
                 before_substep()
-            p.stepSimulation(physicsClientId=self.client)
+            simulate(client)
 
     def forget_contacts(self, robot: int) -> None:
         """Move every loose body far away, and forget all contacts and all pairs of bodies that were near.

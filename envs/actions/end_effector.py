@@ -45,10 +45,11 @@ class EndEffectorMode(ActionMode):
     def move_arm(self, action: np.ndarray) -> None:
         """Move the target, keep it inside the workspace and near the arm, and go there."""
         robot, leash = self.robot, self.POSITION_LEASH
-        low, high = self.limits.box
-        inside = map(min, map(max, self.wanted_position(action[:3].tolist()), low), high)
-        now = robot.now.ee_point
-        robot.ee_target = [min(max(x, at - leash), at + leash) for x, at in zip(inside, now, strict=True)]
+        wanted = self.wanted_position(action[:3].tolist())
+        robot.ee_target = [
+            min(max(min(max(x, low), high), at - leash), at + leash)
+            for x, low, high, at in zip(wanted, *self.limits.box, robot.now.ee_point, strict=True)
+        ]
         if self.turns_hand:
             robot.ee_target_quaternion = self._on_leash(self.wanted_orientation(action[3:]))
         joints = robot.joints_towards(robot.ee_target, robot.ee_target_quaternion)

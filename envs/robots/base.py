@@ -58,6 +58,7 @@ class Robot:
         """Radians (n_arm,) that the velocity limits allow in a control step."""
         self._per_step = (1 / self.max_step).tolist()
         self.rest_pose = np.array(description.rest_pose)
+        self._posture_gain = self.POSTURE_GAIN * self.DAMPING**2
         self._damping = self.DAMPING**2 * np.eye(len(self.arm))
         # A motor removes this share of its error in a substep: an error of `max_step` is met at the velocity limit.
         self._gains = [1 / simulation.substeps] * len(self._motors)
@@ -206,10 +207,8 @@ class Robot:
     def measure(self) -> RobotState:
         """Measure joints, end effector and gripper with two calls into the engine; `now` keeps the result."""
         client = self.simulation.client
-        joints = p.getJointStates(self.body, self._read, physicsClientId=client)
-        link = p.getLinkState(
-            self.body, self.ee_link, computeLinkVelocity=1, computeForwardKinematics=1, physicsClientId=client
-        )
+        joints = p.getJointStates(self.body, self._read, client)
+        link = p.getLinkState(self.body, self.ee_link, 1, 1, client)  # with velocities, from the present joints
         self._positions = [joint[0] for joint in joints]
         self._jacobian = None
         count = len(self.arm)
@@ -302,7 +301,7 @@ class Robot:
         if weight != 1:  # in a copy: limits need the Jacobian, too
             jacobian = np.concatenate([jacobian[:3], weight * jacobian[3:]])
         joints = np.array(self._positions[: len(self.arm)])
-        posture = (self.POSTURE_GAIN * self.DAMPING**2) * (self.rest_pose - joints)
+        posture = self._posture_gain * (self.rest_pose - joints)
         wanted = joints + self._least_squares(jacobian, error, posture)
         if all(map(operator.le, self._lowest, numbers := wanted.tolist())) and all(
             map(operator.le, numbers, self._highest)
