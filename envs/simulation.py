@@ -23,8 +23,8 @@ from armature.errors import ConfigError
 
 PARKING_Z = -10.0
 """Height far under the floor where bodies wait while a reset empties the contact cache, in metres."""
-MOVING, STATIC = 1, 2
-"""Bullet's own collision groups; what is static does not collide with what is static."""
+MOVING, STATIC, ROBOT = 1, 2, 32
+"""Bullet's own collision groups; what is static does not collide with what is static, nor a robot with itself."""
 TWINS, TWINS_Z = (64, 128), -20.0
 """Groups of two balls that help to forget, and their height in metres."""
 PARKED = Pose((0.0, 0.0, PARKING_Z))
@@ -70,6 +70,8 @@ class Simulation:
         """What cameras go by; randomisation changes it."""
         self._loose: list[int] = []
         """Bodies that are moved out of the way while a reset empties the contact cache."""
+        self._robot = -1
+        """The body whose links are never tested against each other, which would take 2 % of the time of a substep."""
         self._fixed: set[int] = set()
         """Bodies whose base no force moves."""
         p.setAdditionalSearchPath(pybullet_data.getDataPath(), physicsClientId=self.client)
@@ -115,8 +117,10 @@ class Simulation:
         Raises `pybullet.error` where PyBullet cannot read the file.
         """
         if not path.endswith(".sdf"):
-            return self.load_urdf(path, position, flags=flags)
+            self._robot = self.load_urdf(path, position, flags=flags)
+            return self._robot
         body: int = p.loadSDF(path, physicsClientId=self.client)[0]
+        self._robot = body
         self._fixed.add(body)
         stands, quaternion = self.pose(body)  # of the base's centre of mass, while an SDF begins at the origin
         self.place(body, np.add(position, stands), quaternion)
@@ -333,9 +337,10 @@ class Simulation:
 
     def _filter(self, body: int, touching: bool) -> None:
         """Let a body touch others or nothing: its entries in the broad phase are made anew, without any pairs."""
+        links = (ROBOT, ~ROBOT) if body == self._robot else (MOVING, -1)
         for link in self.links(body):
             still = link == -1 and body in self._fixed
-            group, mask = ((STATIC, ~STATIC) if still else (MOVING, -1)) if touching else (0, 0)
+            group, mask = ((STATIC, ~STATIC) if still else links) if touching else (0, 0)
             p.setCollisionFilterGroupMask(body, link, group, mask, physicsClientId=self.client)
 
     def _rewind(self) -> None:
