@@ -73,7 +73,7 @@ class Snapshot:
     """Whether all fingers touch the first object."""
     touch: Sequence[float]
     """Whether each finger does; empty unless it is asked for."""
-    previous_action: np.ndarray
+    previous_action: Sequence[float]
     goal: np.ndarray
     """(k,)."""
     achieved_goal: np.ndarray = field(init=False)
@@ -139,7 +139,7 @@ PARTS.update(
     handle_motion=Part(lambda now: _joined([mechanism.motion.tolist() for mechanism in now.mechanisms])),
     ee_to_handle=Part(lambda now: _joined([m.handle - now.robot.ee_position for m in now.mechanisms]), 0.2),
     distractor_position=Part(lambda now: _joined(now.distractors), 0.25),
-    previous_action=Part(lambda now: now.previous_action.tolist()),
+    previous_action=Part(lambda now: now.previous_action),
     goal=Part(lambda now: now.goal.tolist(), 0.25),
     to_goal=Part(lambda now: (now.goal - now.achieved_goal).tolist(), 0.2),
 )

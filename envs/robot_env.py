@@ -11,7 +11,6 @@ from gymnasium import spaces
 
 from armature.config import ObservationConfig
 from armature.envs.actions.base import ActionMode
-from armature.envs.bodies import ObjectState
 from armature.envs.camera import Camera, Marker
 from armature.envs.eyes import Eye, Scene
 from armature.envs.observations import Observation, Snapshot, selected_parts, selection
@@ -173,9 +172,9 @@ class RobotEnv(gymnasium.Env[ObsType, np.ndarray]):
 
     def step(self, action: np.ndarray) -> tuple[ObsType, float, bool, bool, dict[str, Any]]:
         """Apply an action for one control period."""
-        action = np.array(action, dtype=np.float64)  # a copy: it is part of the state
-        self._actions.append(action)
-        self._advance(np.minimum(np.maximum(action, -1.0), 1.0))
+        numbers: list[float] = np.asarray(action).tolist()
+        self._actions.append(numbers)
+        self._advance([min(max(number, -1.0), 1.0) for number in numbers])
         success = self._success
         terminated = success and self.terminate_on_success
         truncated = len(self._actions) >= self.episode_steps and not terminated
@@ -223,7 +222,7 @@ class RobotEnv(gymnasium.Env[ObsType, np.ndarray]):
         An episode is a pure function of the random state it began with and of its actions, so these are the state. No
         snapshot of the engine is as exact (docs/environments.md), and taking this one leaves the world alone.
         """
-        actions = np.array(self._actions).reshape(-1, self.action_mode.size)
+        actions = np.array(self._actions, float).reshape(-1, self.action_mode.size)
         return {
             "began_with": self._began_with,
             "continues_with": self.np_random.bit_generator.state,
@@ -271,12 +270,12 @@ class RobotEnv(gymnasium.Env[ObsType, np.ndarray]):
         self._drawn = {"randomization": drawn} if drawn else {}
         self.robot.hold(self.task.start_width)
         self.simulation.detect_collisions()
-        self._actions: list[np.ndarray] = []
+        self._actions: list[list[float]] = []
         self._first_success: int | None = None
-        self._observe(np.zeros(self.action_mode.size))
+        self._observe([0.0] * self.action_mode.size)
         return self.observation.begin(self.now, rng)
 
-    def _advance(self, action: np.ndarray) -> None:
+    def _advance(self, action: Sequence[float]) -> None:
         """Move for one control period and look at what came of it."""
         self.action_mode.apply(action)
         self.simulation.step(self.action_mode.before_substep)
@@ -298,12 +297,12 @@ class RobotEnv(gymnasium.Env[ObsType, np.ndarray]):
             info["facts"] = facts
         return float(rewards[0])
 
-    def _observe(self, action: np.ndarray) -> None:
+    def _observe(self, action: Sequence[float]) -> None:
         """Measure the world once; observation, reward and expert read the result."""
         simulation, objects = self.simulation, self.bodies.objects
         now = self.now = Snapshot(
             robot=self.robot.now,
-            objects=[ObjectState(simulation.pose(body), simulation.velocity(body)) for body in objects],
+            objects=list(map(simulation.object_state, objects)),
             mechanisms=[simulation.mechanism_state(mechanism) for mechanism in self.bodies.mechanisms],
             distractors=self.scenery.positions(),
             lag=self.action_mode.lag(self.robot.now),

@@ -73,7 +73,8 @@ class Scenery:
     def __init__(self, simulation: Simulation, scene: SceneConfig, area: Sequence[float]) -> None:
         self.simulation, self.scene, self.area = simulation, scene, area
         self._distractors = [objects.add(simulation, config, loose=False) for config in scene.distractors]
-        self._observed = [body for config, body in zip(scene.distractors, self._distractors, strict=True) if config.observed]
+        pairs = zip(scene.distractors, self._distractors, strict=True)
+        self._observed = [body for config, body in pairs if config.observed]
         self._rooms = [objects.extent(config) for config in scene.distractors]
         self._tracks: list[Track] = []
         clutter = scene.clutter

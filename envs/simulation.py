@@ -13,7 +13,7 @@ from functools import cached_property
 
 import numpy as np
 
-from armature.envs.bodies import UPRIGHT, Mechanism, MechanismState, Pose, Vector
+from armature.envs.bodies import UPRIGHT, Mechanism, MechanismState, ObjectState, Pose, Vector
 from armature.envs.display import check_display
 from armature.envs.engine import p, pybullet_data
 from armature.envs.forms import scaled
@@ -292,6 +292,11 @@ class Simulation:
         link = p.getLinkState(mechanism.body, mechanism.handle, computeForwardKinematics=1, physicsClientId=self.client)
         motion = p.getMatrixFromQuaternion(link[5])[0::3]
         return MechanismState(np.array(link[4]), np.array(motion), opening, speed)
+
+    def object_state(self, body: int) -> ObjectState:
+        """Measure a free body."""
+        client = self.client
+        return ObjectState(p.getBasePositionAndOrientation(body, client), p.getBaseVelocity(body, client))
 
     def pose(self, body: int) -> tuple[tuple[float, ...], tuple[float, ...]]:
         """Return position (3) and quaternion (x, y, z, w) of a body's base."""

@@ -109,6 +109,8 @@ class Robot:
         self._closed = gripper.closed if gripper else ()
         self._travel = [far - near for far, near in zip(gripper.open, gripper.closed, strict=True)] if gripper else []
         """How far each joint of the gripper moves from closed to open."""
+        self._ways = list(zip(self._closed, self._travel, strict=True))
+        """Where each is when closed, and how far it moves."""
         strengths = [0.0 if name in gripper.passive else gripper.force for name in gripper.joints] if gripper else []
         self._full_forces = [*self.description.forces, *strengths]
         for leader, follower in gripper.gears if gripper else ():
@@ -227,8 +229,8 @@ class Robot:
 
     def _width(self, positions: list[float]) -> float:
         """Return the opening of the gripper in metres: the mean over its joints of how far each is open."""
-        shares = [(now - near) / way for now, near, way in zip(positions, self._closed, self._travel, strict=True)]
-        return sum(shares) / len(shares) * self.max_width if shares else 0.0
+        shares = map(operator.truediv, map(operator.sub, positions, self._closed), self._travel)
+        return sum(shares) / len(positions) * self.max_width if positions else 0.0
 
     def grasps(self, body: int) -> bool:
         """Return whether all fingers touch a body."""
@@ -249,7 +251,7 @@ class Robot:
 
     def _link_jacobian(self, link: int, point: Floats) -> np.ndarray:
         """Return the Jacobian (6, n_arm) of a point of a link, from its frame along the axes of its inertia."""
-        positions = [self._positions[index] for index in self._urdf_order]
+        positions = list(map(self._positions.__getitem__, self._urdf_order))
         linear, angular = p.calculateJacobian(
             self.body, link, point, positions, self._no_speeds, self._no_speeds, physicsClientId=self.simulation.client
         )
@@ -379,4 +381,4 @@ class Robot:
     def _gripper_positions(self, width: float) -> list[float]:
         """Return the positions of the gripper's joints for an opening in metres."""
         share = width / (self.max_width or 1.0)
-        return [near + share * way for near, way in zip(self._closed, self._travel, strict=True)]
+        return [near + share * way for near, way in self._ways]
