@@ -194,8 +194,9 @@ class Robot:
     def reset(self, width: float) -> None:
         """Return to the rest pose, at rest, the gripper open by `width` metres. Motors keep their old targets."""
         positions = [*self.rest_pose, *self._gripper_positions(width), *self._idle_positions]
-        for joint, position in zip(self._read, positions, strict=True):
-            p.resetJointState(self.body, joint, position, physicsClientId=self.simulation.client)
+        p.resetJointStatesMultiDof(
+            self.body, self._read, [[position] for position in positions], physicsClientId=self.simulation.client
+        )
 
     def hold(self, width: float) -> None:
         """Aim every motor at the rest pose: Bullet keeps motor targets over any reset of joints."""
