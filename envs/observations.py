@@ -73,7 +73,7 @@ class Snapshot:
     """Whether all fingers touch the first object."""
     touch: Sequence[float]
     """Whether each finger does; empty unless it is asked for."""
-    previous_action: np.ndarray
+    previous_action: Sequence[float]
     goal: np.ndarray
     """(k,)."""
     achieved_goal: np.ndarray = field(init=False)
@@ -98,7 +98,7 @@ def rotation_columns(quaternion: Sequence[float]) -> tuple[float, ...]:
 
 def _ee_to_objects(now: Snapshot) -> list[float]:
     ee = now.robot.ee_point
-    return _joined([map(operator.sub, body.point, ee) for body in now.objects])
+    return [to - at for body in now.objects for to, at in zip(body.point, ee, strict=True)]
 
 
 def _object_to_objects(now: Snapshot) -> list[float]:
@@ -127,10 +127,10 @@ PARTS.update(
     gripper_width=Part(lambda now: (now.robot.gripper_width,), 0.1),
     grasped=Part(lambda now: (float(now.grasped),)),
     touch=Part(lambda now: now.touch),
-    object_position=Part(lambda now: _joined([body.point for body in now.objects]), 0.25),
-    object_rotation=Part(lambda now: _joined([rotation_columns(body.quaternion) for body in now.objects])),
-    object_velocity=Part(lambda now: _joined([body.motion[0] for body in now.objects])),
-    object_spin=Part(lambda now: _joined([body.motion[1] for body in now.objects]), 10.0),
+    object_position=Part(lambda now: [x for body in now.objects for x in body.point], 0.25),
+    object_rotation=Part(lambda now: [x for body in now.objects for x in rotation_columns(body.quaternion)]),
+    object_velocity=Part(lambda now: [v for body in now.objects for v in body.motion[0]]),
+    object_spin=Part(lambda now: [v for body in now.objects for v in body.motion[1]], 10.0),
     ee_to_object=Part(_ee_to_objects, 0.2),
     object_to_object=Part(_object_to_objects, 0.2),
     mechanism_opening=Part(lambda now: [mechanism.opening for mechanism in now.mechanisms], 0.1),
@@ -139,7 +139,7 @@ PARTS.update(
     handle_motion=Part(lambda now: _joined([mechanism.motion.tolist() for mechanism in now.mechanisms])),
     ee_to_handle=Part(lambda now: _joined([m.handle - now.robot.ee_position for m in now.mechanisms]), 0.2),
     distractor_position=Part(lambda now: _joined(now.distractors), 0.25),
-    previous_action=Part(lambda now: now.previous_action.tolist()),
+    previous_action=Part(lambda now: now.previous_action),
     goal=Part(lambda now: now.goal.tolist(), 0.25),
     to_goal=Part(lambda now: (now.goal - now.achieved_goal).tolist(), 0.2),
 )
@@ -252,8 +252,8 @@ class Observation:
         if seen is None and len(pictures) == 1:
             _, seen = pictures.popitem()
         if self.form == "goal":
-            goals = {"achieved_goal": now.achieved_goal.copy(), "desired_goal": now.goal.copy()}
-            return {"observation": seen, **goals, **pictures}
+            goal = now.goal.copy()
+            return {"observation": seen, "achieved_goal": now.achieved_goal.copy(), "desired_goal": goal, **pictures}
         if seen is None:
             return pictures
         return {"state": seen, **pictures} if pictures else seen

@@ -8,7 +8,7 @@ stand in `info["facts"]`.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -71,10 +71,15 @@ class Reward:
         self.weights = merged_weights(task.reward_terms, weights)
         self._total = sum(self.weights.values())
 
+    @staticmethod
+    def sparse(success: Any) -> Any:
+        """Return 0 for each success, a bool or an array of them, and -1 otherwise."""
+        return success - 1.0
+
     def compute(self, success: np.ndarray, achieved: np.ndarray, desired: np.ndarray, facts: Facts) -> Computed:
         """Return rewards and terms for goals of shape (n, k) and whether they agree, shape (n,)."""
         if self.kind == "sparse":
-            return Computed(success - 1.0, {})
+            return Computed(self.sparse(success), {})
         terms = {**self.task.terms(achieved, desired, facts), "success": success.astype(float)}
         return Computed(sum(weight * terms[name] for name, weight in self.weights.items()) / self._total, terms)
 

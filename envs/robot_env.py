@@ -11,7 +11,6 @@ from gymnasium import spaces
 
 from armature.config import ObservationConfig
 from armature.envs.actions.base import ActionMode
-from armature.envs.bodies import ObjectState
 from armature.envs.camera import Camera, Marker
 from armature.envs.eyes import Eye, Scene
 from armature.envs.observations import Observation, Snapshot, selected_parts, selection
@@ -169,14 +168,14 @@ class RobotEnv(gymnasium.Env[ObsType, np.ndarray]):
         """Start an episode; with the same seed it is the same episode, whatever happened before."""
         super().reset(seed=seed)
         observation = self._begin_episode(self.np_random)
-        return observation, {"is_success": bool(self._success[0]), **self._drawn}
+        return observation, {"is_success": self._success, **self._drawn}
 
     def step(self, action: np.ndarray) -> tuple[ObsType, float, bool, bool, dict[str, Any]]:
         """Apply an action for one control period."""
-        action = np.asarray(action, dtype=np.float64)
-        self._actions.append(action)
-        self._advance(np.minimum(np.maximum(action, -1.0), 1.0))
-        success = bool(self._success[0])
+        numbers: list[float] = np.asarray(action).tolist()
+        self._actions.append(numbers)
+        self._advance([min(max(number, -1.0), 1.0) for number in numbers])
+        success = self._success
         terminated = success and self.terminate_on_success
         truncated = len(self._actions) >= self.episode_steps and not terminated
         info: dict[str, Any] = {"is_success": success}
@@ -204,7 +203,7 @@ class RobotEnv(gymnasium.Env[ObsType, np.ndarray]):
         """Return a picture (height, width, 3) of uint8, or keep the window at real time."""
         if self.camera is None:
             return None
-        self.camera.show_goal(self.task.marker(self.now.goal), success=bool(self._success[0]))
+        self.camera.show_goal(self.task.marker(self.now.goal), success=self._success)
         if self.render_mode == "human":
             self.camera.wait_for_real_time()
             return None
@@ -223,7 +222,7 @@ class RobotEnv(gymnasium.Env[ObsType, np.ndarray]):
         An episode is a pure function of the random state it began with and of its actions, so these are the state. No
         snapshot of the engine is as exact (docs/environments.md), and taking this one leaves the world alone.
         """
-        actions = np.array(self._actions).reshape(-1, self.action_mode.size)
+        actions = np.array(self._actions, float).reshape(-1, self.action_mode.size)
         return {
             "began_with": self._began_with,
             "continues_with": self.np_random.bit_generator.state,
@@ -271,38 +270,39 @@ class RobotEnv(gymnasium.Env[ObsType, np.ndarray]):
         self._drawn = {"randomization": drawn} if drawn else {}
         self.robot.hold(self.task.start_width)
         self.simulation.detect_collisions()
-        self._actions: list[np.ndarray] = []
+        self._actions: list[list[float]] = []
         self._first_success: int | None = None
-        self._observe(np.zeros(self.action_mode.size))
+        self._observe([0.0] * self.action_mode.size)
         return self.observation.begin(self.now, rng)
 
-    def _advance(self, action: np.ndarray) -> None:
+    def _advance(self, action: Sequence[float]) -> None:
         """Move for one control period and look at what came of it."""
         self.action_mode.apply(action)
         self.simulation.step(self.action_mode.before_substep)
         self.robot.measure()
         self._observe(action)
-        if self._success[0] and self._first_success is None:
+        if self._success and self._first_success is None:
             self._first_success = len(self._actions)
 
     def _reward(self, info: dict[str, Any]) -> float:
         """Return the reward of the present state; tell in `info` its terms if it is dense, and what hindsight needs."""
         if self.reward.kind == "sparse":
-            return float(self.reward.compute(self._success, *self._goals, {}).rewards[0])
+            return self.reward.sparse(self._success)
         facts = self.task.facts(self.now)
         rows = {name: np.asarray(fact)[None] for name, fact in facts.items()}
-        rewards, terms = self.reward.compute(self._success, *self._goals, rows)
+        goals = self.now.achieved_goal[None], self.goal[None]
+        rewards, terms = self.reward.compute(np.array([self._success]), *goals, rows)
         info["reward_terms"] = {name: float(term[0]) for name, term in terms.items()}
         if self.observation.form == "goal":
             info["facts"] = facts
         return float(rewards[0])
 
-    def _observe(self, action: np.ndarray) -> None:
+    def _observe(self, action: Sequence[float]) -> None:
         """Measure the world once; observation, reward and expert read the result."""
         simulation, objects = self.simulation, self.bodies.objects
         now = self.now = Snapshot(
             robot=self.robot.now,
-            objects=[ObjectState(simulation.pose(body), simulation.velocity(body)) for body in objects],
+            objects=list(map(simulation.object_state, objects)),
             mechanisms=[simulation.mechanism_state(mechanism) for mechanism in self.bodies.mechanisms],
             distractors=self.scenery.positions(),
             lag=self.action_mode.lag(self.robot.now),
@@ -311,9 +311,8 @@ class RobotEnv(gymnasium.Env[ObsType, np.ndarray]):
             previous_action=action,
             goal=self.goal,
         )
-        now.achieved_goal = self.task.achieved_goal(now).astype(np.float32)
-        self._goals = now.achieved_goal[None], now.goal[None]
-        self._success = self.task.success(*self._goals)
+        now.achieved_goal = np.array(self.task.achieved_goal(now), np.float32)
+        self._success = self.task.succeeds(now.achieved_goal, self.goal)
 
     def _eyes(self, wanted: ObservationConfig, marker: Marker) -> list[Eye]:
         """Make the cameras of the observation; a goal dict, which hindsight rewrites, must not show the goal."""

@@ -73,6 +73,8 @@ class Scenery:
     def __init__(self, simulation: Simulation, scene: SceneConfig, area: Sequence[float]) -> None:
         self.simulation, self.scene, self.area = simulation, scene, area
         self._distractors = [objects.add(simulation, config, loose=False) for config in scene.distractors]
+        pairs = zip(scene.distractors, self._distractors, strict=True)
+        self._observed = [body for config, body in pairs if config.observed]
         self._rooms = [objects.extent(config) for config in scene.distractors]
         self._tracks: list[Track] = []
         clutter = scene.clutter
@@ -101,8 +103,7 @@ class Scenery:
 
     def positions(self) -> list[np.ndarray]:
         """Return where the observed distractors are (3,), in metres."""
-        pairs = zip(self.scene.distractors, self._distractors, strict=True)
-        return [np.array(self.simulation.pose(body)[0]) for config, body in pairs if config.observed]
+        return [np.array(self.simulation.pose(body)[0]) for body in self._observed]
 
     def _scatter(self, limits: Sequence[int], rng: np.random.Generator, taken: list[Spot]) -> None:
         count = rng.integers(limits[0], limits[1], endpoint=True)

@@ -9,6 +9,7 @@ from gymnasium.utils.env_checker import check_env as gymnasium_check
 from stable_baselines3.common.env_checker import check_env as sb3_check
 
 from armature.envs import ENV_IDS
+from armature.envs.tasks.reach import Reach
 from armature.errors import ConfigError, UnknownNameError
 from armature.registry import resolve, robot_actions, tasks
 from tests.robot_envs import is_installed, make, mixed_actions, play, share_solved
@@ -115,6 +116,29 @@ def test_the_expert_solves_the_task(task, bar, mode):
     """The full 200 seeds are run by benchmarks/experts.py; 40 of them here."""
     env = make(task=task, robot_action=mode)
     assert share_solved(env, 40) >= bar
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_success_of_one_goal_is_that_of_rows_also_at_the_border(task):
+    env = make(task=task)
+    env.reset(seed=0)
+    rng, goal = np.random.default_rng(0), env.now.goal
+    for excess in (-1e-3, -1e-5, -1e-7, 0, 1e-7, 1e-5, 1e-3):
+        for _ in range(20):
+            way = rng.normal(size=goal.shape)
+            way *= env.task.success_distance * (1 + excess) / np.linalg.norm(way)
+            achieved = (goal + way).astype(np.float32)
+            assert env.task.succeeds(achieved, goal) == env.task.success(achieved[None], goal[None])[0]
+
+
+def test_success_of_a_task_of_ones_own_holds_for_one_goal_too():
+    class Never(Reach):
+        def success(self, achieved, desired):
+            return np.zeros(len(achieved), bool)
+
+    point = np.zeros(3, np.float32)
+    assert Reach().succeeds(point, point)
+    assert not Never().succeeds(point, point)
 
 
 def test_the_last_info_tells_success_once_at_the_end_and_first():

@@ -38,17 +38,18 @@ class EndEffectorMode(ActionMode):
     def wanted_position(self, numbers: Sequence[float]) -> Sequence[float]:
         """Return the position (3,) in metres that three numbers ask for."""
 
-    def wanted_orientation(self, numbers: np.ndarray) -> Vector:
+    def wanted_orientation(self, numbers: Sequence[float]) -> Vector:
         """Return the quaternion that three numbers ask for, in modes that turn the hand."""
         raise NotImplementedError
 
-    def move_arm(self, action: np.ndarray) -> None:
+    def move_arm(self, action: Sequence[float]) -> None:
         """Move the target, keep it inside the workspace and near the arm, and go there."""
         robot, leash = self.robot, self.POSITION_LEASH
-        low, high = self.limits.box
-        inside = map(min, map(max, self.wanted_position(action[:3].tolist()), low), high)
-        now = robot.now.ee_point
-        robot.ee_target = [min(max(x, at - leash), at + leash) for x, at in zip(inside, now, strict=True)]
+        wanted = self.wanted_position(action[:3])
+        robot.ee_target = [
+            min(max(min(max(x, low), high), at - leash), at + leash)
+            for x, low, high, at in zip(wanted, *self.limits.box, robot.now.ee_point, strict=True)
+        ]
         if self.turns_hand:
             robot.ee_target_quaternion = self._on_leash(self.wanted_orientation(action[3:]))
         joints = robot.joints_towards(robot.ee_target, robot.ee_target_quaternion)
@@ -99,9 +100,9 @@ class EndEffectorDeltaPose(EndEffectorDelta):
     ROTATION_STEP: ClassVar[float] = 0.3
     """Radians for a number of 1."""
 
-    def wanted_orientation(self, numbers: np.ndarray) -> Vector:
+    def wanted_orientation(self, numbers: Sequence[float]) -> Vector:
         """Return the last target's orientation, turned."""
-        return turned(self.robot.ee_target_quaternion, self.ROTATION_STEP * numbers)
+        return turned(self.robot.ee_target_quaternion, self.ROTATION_STEP * np.array(numbers))
 
     def arm_action(self, position: np.ndarray, quaternion: Vector) -> np.ndarray:
         """Return the distance from the target and the turn that is left, in steps."""
@@ -137,9 +138,9 @@ class EndEffectorAbsolutePose(EndEffectorAbsolute):
     ROTATION_RANGE: ClassVar[float] = math.pi / 2
     """Radians for a number of 1."""
 
-    def wanted_orientation(self, numbers: np.ndarray) -> Vector:
+    def wanted_orientation(self, numbers: Sequence[float]) -> Vector:
         """Return the orientation of the robot's description, turned."""
-        return turned(self.robot.description.ee_quaternion, self.ROTATION_RANGE * numbers)
+        return turned(self.robot.description.ee_quaternion, self.ROTATION_RANGE * np.array(numbers))
 
     def arm_action(self, position: np.ndarray, quaternion: Vector) -> np.ndarray:
         """Return position and orientation in shares of their ranges."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
@@ -40,9 +41,9 @@ class JointMode(ActionMode):
 class JointDelta(JointMode):
     """One number a joint moves its target by up to what its velocity limit allows in a control step."""
 
-    def move_arm(self, action: np.ndarray) -> None:
+    def move_arm(self, action: Sequence[float]) -> None:
         """Move each joint's target, keep it near the joint and inside its limits."""
-        self.go(self.leashed(self.robot.joint_targets + action * self.robot.max_step))
+        self.go(self.leashed(self.robot.joint_targets + np.array(action) * self.robot.max_step))
 
     def arm_action(self, position: np.ndarray, quaternion: Vector) -> np.ndarray:
         """Return the joint motion that inverse kinematics asks for, in steps."""
@@ -53,9 +54,9 @@ class JointDelta(JointMode):
 class JointAbsolute(JointMode):
     """One number a joint says where it goes: -1 and 1 are its limits. All joints arrive at the same time."""
 
-    def move_arm(self, action: np.ndarray) -> None:
+    def move_arm(self, action: Sequence[float]) -> None:
         """Go towards the positions."""
-        self.go(self._middle + action * self._half_range)
+        self.go(self._middle + np.array(action) * self._half_range)
 
     def arm_action(self, position: np.ndarray, quaternion: Vector) -> np.ndarray:
         """Return the joint positions that inverse kinematics asks for, in shares of their ranges."""
@@ -84,11 +85,11 @@ class JointVelocity(JointMode):
     SETTLING: ClassVar[float] = 0.1
     """Seconds in which the expert removes most of an error."""
 
-    def move_arm(self, action: np.ndarray) -> None:
+    def move_arm(self, action: Sequence[float]) -> None:
         """Drive the joints at the velocities, less what would break a limit."""
         robot, joints, period = self.robot, self.robot.now.joint_positions, self.robot.simulation.control_period
         self.limits.look()
-        wanted = (self.leashed(robot.joint_targets + action * robot.max_step) - joints) / period
+        wanted = (self.leashed(robot.joint_targets + np.array(action) * robot.max_step) - joints) / period
         allowed = self.limits.allowed_velocities(wanted, moved=np.zeros(self.arm_size), notice=2 * period)
         robot.joint_targets = joints + allowed * period
         robot.drive_velocities(allowed, robot.torque_limits)

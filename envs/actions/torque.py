@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
@@ -30,12 +31,12 @@ class JointTorque(JointMode):
     STRIDE: ClassVar[float] = 0.0275
     """Metres on each axis that it looks ahead, so that the end effector does not rush."""
 
-    def move_arm(self, action: np.ndarray) -> None:
+    def move_arm(self, action: Sequence[float]) -> None:
         """Choose the torques of a control step."""
         robot, most = self.robot, self.robot.torque_limits
         self.limits.look()
         self._gravity = clipped(robot.gravity_torques(), -most, most)
-        self._torques = clipped(action * most, -most - self._gravity, most - self._gravity)
+        self._torques = clipped(np.array(action) * most, -most - self._gravity, most - self._gravity)
         self._gain = robot.simulation.time_step * np.linalg.solve(robot.mass_matrix(), self._torques)
         self._rest = most - np.abs(self._gravity)
         robot.drive_gripper()

@@ -58,6 +58,7 @@ class Robot:
         """Radians (n_arm,) that the velocity limits allow in a control step."""
         self._per_step = (1 / self.max_step).tolist()
         self.rest_pose = np.array(description.rest_pose)
+        self._posture_gain = self.POSTURE_GAIN * self.DAMPING**2
         self._damping = self.DAMPING**2 * np.eye(len(self.arm))
         # A motor removes this share of its error in a substep: an error of `max_step` is met at the velocity limit.
         self._gains = [1 / simulation.substeps] * len(self._motors)
@@ -108,6 +109,8 @@ class Robot:
         self._closed = gripper.closed if gripper else ()
         self._travel = [far - near for far, near in zip(gripper.open, gripper.closed, strict=True)] if gripper else []
         """How far each joint of the gripper moves from closed to open."""
+        self._ways = list(zip(self._closed, self._travel, strict=True))
+        """Where each is when closed, and how far it moves."""
         strengths = [0.0 if name in gripper.passive else gripper.force for name in gripper.joints] if gripper else []
         self._full_forces = [*self.description.forces, *strengths]
         for leader, follower in gripper.gears if gripper else ():
@@ -191,8 +194,9 @@ class Robot:
     def reset(self, width: float) -> None:
         """Return to the rest pose, at rest, the gripper open by `width` metres. Motors keep their old targets."""
         positions = [*self.rest_pose, *self._gripper_positions(width), *self._idle_positions]
-        for joint, position in zip(self._read, positions, strict=True):
-            p.resetJointState(self.body, joint, position, physicsClientId=self.simulation.client)
+        p.resetJointStatesMultiDof(
+            self.body, self._read, [[position] for position in positions], physicsClientId=self.simulation.client
+        )
 
     def hold(self, width: float) -> None:
         """Aim every motor at the rest pose: Bullet keeps motor targets over any reset of joints."""
@@ -206,10 +210,8 @@ class Robot:
     def measure(self) -> RobotState:
         """Measure joints, end effector and gripper with two calls into the engine; `now` keeps the result."""
         client = self.simulation.client
-        joints = p.getJointStates(self.body, self._read, physicsClientId=client)
-        link = p.getLinkState(
-            self.body, self.ee_link, computeLinkVelocity=1, computeForwardKinematics=1, physicsClientId=client
-        )
+        joints = p.getJointStates(self.body, self._read, client)
+        link = p.getLinkState(self.body, self.ee_link, 1, 1, client)  # with velocities, from the present joints
         self._positions = [joint[0] for joint in joints]
         self._jacobian = None
         count = len(self.arm)
@@ -228,8 +230,8 @@ class Robot:
 
     def _width(self, positions: list[float]) -> float:
         """Return the opening of the gripper in metres: the mean over its joints of how far each is open."""
-        shares = [(now - near) / way for now, near, way in zip(positions, self._closed, self._travel, strict=True)]
-        return sum(shares) / len(shares) * self.max_width if shares else 0.0
+        shares = map(operator.truediv, map(operator.sub, positions, self._closed), self._travel)
+        return sum(shares) / len(positions) * self.max_width if positions else 0.0
 
     def grasps(self, body: int) -> bool:
         """Return whether all fingers touch a body."""
@@ -250,7 +252,7 @@ class Robot:
 
     def _link_jacobian(self, link: int, point: Floats) -> np.ndarray:
         """Return the Jacobian (6, n_arm) of a point of a link, from its frame along the axes of its inertia."""
-        positions = [self._positions[index] for index in self._urdf_order]
+        positions = list(map(self._positions.__getitem__, self._urdf_order))
         linear, angular = p.calculateJacobian(
             self.body, link, point, positions, self._no_speeds, self._no_speeds, physicsClientId=self.simulation.client
         )
@@ -302,7 +304,7 @@ class Robot:
         if weight != 1:  # in a copy: limits need the Jacobian, too
             jacobian = np.concatenate([jacobian[:3], weight * jacobian[3:]])
         joints = np.array(self._positions[: len(self.arm)])
-        posture = (self.POSTURE_GAIN * self.DAMPING**2) * (self.rest_pose - joints)
+        posture = self._posture_gain * (self.rest_pose - joints)
         wanted = joints + self._least_squares(jacobian, error, posture)
         if all(map(operator.le, self._lowest, numbers := wanted.tolist())) and all(
             map(operator.le, numbers, self._highest)
@@ -380,4 +382,4 @@ class Robot:
     def _gripper_positions(self, width: float) -> list[float]:
         """Return the positions of the gripper's joints for an opening in metres."""
         share = width / (self.max_width or 1.0)
-        return [near + share * way for near, way in zip(self._closed, self._travel, strict=True)]
+        return [near + share * way for near, way in self._ways]

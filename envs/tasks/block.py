@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from armature.envs import objects
-from armature.envs.bodies import Pose
+from armature.envs.bodies import Pose, Vector
 from armature.envs.objects import Extent
 from armature.envs.tasks.base import Bodies, Task, Waypoint, parameter
 from armature.errors import ConfigError
@@ -91,9 +91,9 @@ class BlockTask(Task):
 
     # -------------------------------------------------------------------------------------------- given
 
-    def achieved_goal(self, now: Snapshot) -> np.ndarray:
+    def achieved_goal(self, now: Snapshot) -> Vector:
         """Return the block's position."""
-        return now.objects[0].position
+        return now.objects[0].point
 
     def facts(self, now: Snapshot) -> dict[str, Any]:
         """Return the end effector's position (3,) in metres, and whether it grasps the block."""

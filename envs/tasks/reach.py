@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from armature.envs.bodies import Vector
 from armature.envs.rewards import Facts, tracking
 from armature.envs.tasks.base import Layout, Task, Waypoint, parameter
 
@@ -45,9 +46,9 @@ class Reach(Task):
         low = np.array([-half, -half, 0.02])
         return Layout(rng.uniform(low, low + self.goal_size))
 
-    def achieved_goal(self, now: Snapshot) -> np.ndarray:
+    def achieved_goal(self, now: Snapshot) -> Vector:
         """Return the end effector's position."""
-        return now.robot.ee_position
+        return now.robot.ee_point
 
     def terms(self, achieved: np.ndarray, desired: np.ndarray, facts: Facts) -> dict[str, np.ndarray]:
         """Return the tracking of the goal."""

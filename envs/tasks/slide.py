@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from armature.envs import objects
-from armature.envs.bodies import Pose
+from armature.envs.bodies import Pose, Vector
 from armature.envs.objects import Extent
 from armature.envs.rewards import Facts, tracking
 from armature.envs.tasks.base import Bodies, Layout, Task, Waypoint, parameter
@@ -108,9 +108,9 @@ class Slide(Task):
         rest = np.array([0, 0, self._height])
         return Layout(goal + rest, [Pose(puck + rest)], clear=[self.puck.at(goal + rest)])
 
-    def achieved_goal(self, now: Snapshot) -> np.ndarray:
+    def achieved_goal(self, now: Snapshot) -> Vector:
         """Return the puck's position."""
-        return now.objects[0].position
+        return now.objects[0].point
 
     def facts(self, now: Snapshot) -> dict[str, Any]:
         """Return the end effector's position (3,) in metres and how far (3,) the puck would slide on by itself."""
