@@ -24,7 +24,7 @@ def test_a_way_from_above_gets_shorter_on_the_way_up_over_and_down():
 
 def stacked(env, upper=(0, 0, 0), lower=(0, 0, 0), held=0.0):
     """Return whether it is success to have both blocks that far from their goals."""
-    away = np.array([*upper, *lower, held])
+    away = np.array([*upper, *lower, held * env.task.HELD])
     return bool(env.task.success((env.goal + away)[None], env.goal[None])[0])
 
 
@@ -59,24 +59,25 @@ def test_a_stack_stands_on_the_lower_block_where_it_was(stack):
 
 
 def test_every_stage_of_stacking_pays_better_than_the_one_before(stack):
-    """Lie, hold, hold above, hold at the goal, let go: a learner must never be paid to wait."""
+    """Lie, hold, hold above, hold at the goal, squeeze less, let go: a learner must never be paid to wait."""
     goal = stack.goal.astype(float)
     start = np.array([*(goal[:2] + 0.12), 0.02])
     stages = [
-        (start, 0.0),
-        (start, 1.0),
-        ((*start[:2], 0.1), 1.0),
-        ((*goal[:2], 0.1), 1.0),
-        (goal[:3], 1.0),
-        (goal[:3], 0.0),
+        (start, 0.0, 0.0),
+        (start, 1.0, 0.0),
+        ((*start[:2], 0.1), 1.0, 0.0),
+        ((*goal[:2], 0.1), 1.0, 0.0),
+        (goal[:3], 1.0, 0.0),
+        (goal[:3], 1.0, 0.6),
+        (goal[:3], 0.0, 1.0),
     ]
-    achieved = np.array([[*place, *goal[3:6], held] for place, held in stages])
+    achieved = np.array([[*place, *goal[3:6], held * stack.task.HELD] for place, held, _ in stages])
     desired = np.tile(goal, (len(stages), 1))
-    facts = {"ee_position": achieved[:, :3]}
+    facts = {"ee_position": achieved[:, :3], "opening": np.array([opening for *_, opening in stages])}
     rewards = stack.reward.compute(stack.task.success(achieved, desired), achieved, desired, facts).rewards
-    assert np.all(np.diff(rewards) > 0.03)
+    assert np.all(np.diff(rewards) > 0.015)
     assert rewards[-1] == pytest.approx(1.0)
-    assert rewards[-1] - rewards[-2] > 0.25
+    assert rewards[-1] - rewards[-2] > 0.5
 
 
 def test_a_stack_of_other_blocks_has_its_goal_on_the_lower_one():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -24,7 +24,7 @@ class Stack(BlockTask):
 
     ## Goal
     Seven numbers: the upper block's position on top of the lower block, the lower block's position at the start, and 0
-    for a hand that does not hold the upper block (1 for one that does). Both blocks are drawn uniformly from a square of
+    for a hand that does not hold the upper block (0.1 for one that does, a number like those of positions). Both blocks are drawn uniformly from a square of
     `area` metres, at least `min_distance` apart.
 
     ## Success
@@ -37,19 +37,25 @@ class Stack(BlockTask):
     | `reach` | 1 | 1 - tanh(distance from end effector to upper block / 0.2 m) |
     | `grasp` | 0.5 | 1 while all fingers touch the upper block, or while it lies at its goal |
     | `goal` | 8 | mean of 1 - tanh(way from upper block to goal / scale) for the scales 0.2 m and 0.05 m, while grasped or at its goal; the way leads over the lower block and comes down on it |
-    | `success` | 4 | 1 on success |
+    | `release` | 4 | while the upper block is at its goal: 1 once the hand has let go, before that half of how far it is told to open |
+    | `success` | 12 | 1 on success |
 
     ## Version
-    1
+    2
     """  # noqa: E501 - a row of a table
 
     success_distance: float = parameter(0.02, "Metres between each block and its goal that count as success.")
     min_distance: float = parameter(0.1, "Metres; least distance between the blocks at the start.")
 
+    HELD: ClassVar[float] = 0.1
+    """Stands for a held block in the goal. With a number that is larger than those of positions, what learners think of
+    letting go depends on little else, and they do not at the goal either."""
+
+    version = 2
     horizon = 80
     parts = (*BlockTask.parts, "object_to_object", "gripper_width", "grasped")
     # Every step on the way has to pay far better than staying where one is.
-    reward_terms = {"reach": 1.0, "grasp": 0.5, "goal": 8.0, "success": 4.0}
+    reward_terms = {"reach": 1.0, "grasp": 0.5, "goal": 8.0, "release": 4.0, "success": 12.0}
     own_objects = (*BlockTask.own_objects, ObjectConfig(kind="box", size=[0.04], mass=0.2, color=[0.2, 0.45, 0.75]))
     further_objects = False
     uses_gripper = True
@@ -75,11 +81,11 @@ class Stack(BlockTask):
     def achieved_goal(self, now: Snapshot) -> np.ndarray:
         """Return both blocks' positions and whether the upper one is held, shape (7,)."""
         upper, lower = now.objects[0], now.objects[1]
-        return np.array([*upper.position, *lower.position, now.grasped])
+        return np.array([*upper.position, *lower.position, self.HELD * now.grasped])
 
     def success(self, achieved: np.ndarray, desired: np.ndarray) -> np.ndarray:
         """Return whether blocks lie where they should and are held or not as they should, shape (n,)."""
-        return self._placed(achieved, desired) & (np.abs(achieved[:, 6] - desired[:, 6]) < 0.5)
+        return self._placed(achieved, desired) & (np.abs(achieved[:, 6] - desired[:, 6]) < self.HELD / 2)
 
     def _placed(self, achieved: np.ndarray, desired: np.ndarray) -> np.ndarray:
         upper = self.distance(achieved[:, :3], desired[:, :3])
@@ -87,18 +93,27 @@ class Stack(BlockTask):
         return np.maximum(upper, lower) < self.success_distance
 
     def facts(self, now: Snapshot) -> dict[str, Any]:
-        """Return the end effector's position (3,) in metres; whether it grasps is part of the achieved goal."""
-        return {"ee_position": now.robot.ee_position}
+        """Return the end effector's position (3,) in metres, and from 0 to 1 how far the hand was told to open.
+
+        Whether it grasps is part of the achieved goal.
+        """
+        return {"ee_position": now.robot.ee_position, "opening": (1 + now.previous_action[-1]) / 2}
 
     def terms(self, achieved: np.ndarray, desired: np.ndarray, facts: Facts) -> dict[str, np.ndarray]:
-        """Return reaching, grasping, and tracking of a way that leads over the lower block."""
-        upper = achieved[:, :3]
-        kept = np.maximum(achieved[:, 6], self._placed(achieved, desired))
+        """Return reaching, grasping, tracking of a way that leads over the lower block, and letting go.
+
+        Fingers that squeeze a block less do not move, so that opening them is not found by chance once holding is what
+        pays: what they are told has to count.
+        """
+        upper, held = achieved[:, :3], achieved[:, 6] / self.HELD
+        placed = self._placed(achieved, desired)
+        kept = np.maximum(held, placed)
         way = way_from_above(upper, desired[:, :3], self._step)
         return {
             "reach": tracking(self.distance(facts["ee_position"], upper), 0.2),
             "grasp": kept,
             "goal": kept * closing_in(way),
+            "release": placed * np.maximum(facts["opening"] / 2, 1 - held),
         }
 
     def expert(self, now: Snapshot) -> Waypoint:
