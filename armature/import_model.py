@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from armature.argument_checks import check_arguments
+from armature.circumstances import circumstances
 from armature.cli import Parser, exit_with_status, parse_train_args
 from armature.config import Config
 from armature.errors import ConfigError, RunError
@@ -100,7 +101,7 @@ def import_model(file: Path, config: Config, vec_normalize: Path | None = None) 
     model.num_timesteps = steps if isinstance(steps, int) and 0 <= steps < 1 << 53 else 0
     run = new_run(config)
     config.save(run / "config.json")
-    write_run_info(run, config, torch_threads=1)
+    write_run_info(run, config, circumstances(config))
     save_model(model, run / "final", config)
     return run, _notes(described)
 
