@@ -106,6 +106,11 @@ def arguments(algo: str, envs: int, workers: int, logdir: Path, name: str) -> li
     return [*keys, *ALGOS[algo], *COMMON, f"--logdir={logdir}", f"--run_name={name}"]
 
 
+def plain(algo: str) -> str:
+    """Return the name of an algorithm as it can stand in the name of a run."""
+    return algo.replace("+", "-")
+
+
 def resumed(run: Path, argv: list[str]) -> list[str]:
     """Return the command line that goes on with a run, or begins it if there is none yet."""
     return [f"--resume={run}"] if (run / "config.json").is_file() else argv
@@ -113,10 +118,10 @@ def resumed(run: Path, argv: list[str]) -> list[str]:
 
 def undisturbed(algo: str, envs: int, logdir: Path) -> tuple[dict[str, str], float]:
     """Return what a training ends with, and the seconds that it takes, when nothing happens to it."""
-    name, started = f"{algo}-{envs}-straight", time.monotonic()
+    name, started = f"{plain(algo)}-{envs}-straight", time.monotonic()
     status = finish(begin(arguments(algo, envs, 0, logdir, name), logdir / f"{name}.log"))
     if status:
-        raise SystemExit(f"{algo} fails by itself, see {logdir / f'{name}.log'}")
+        raise SystemExit(f"{algo} fails by itself:\n{(logdir / f'{name}.log').read_text()}")
     return outcome(logdir / name), time.monotonic() - started
 
 
@@ -148,7 +153,7 @@ def cut_again_and_again(
     straight, seconds = undisturbed(algo, envs, logdir)
     found = {"kills": 0, "while saving": 0, "runs": 0, "unreadable": 0, "different": 0, "diverged": 0}
     while found["kills"] < cuts:
-        name = f"{algo}-{envs}-{workers}-{found['runs']}"
+        name = f"{plain(algo)}-{envs}-{workers}-{found['runs']}"
         run, log = logdir / name, logdir / f"{name}.log"
         argv, status = arguments(algo, envs, workers, logdir, name), -signal.SIGKILL
         while status == -signal.SIGKILL:
@@ -291,7 +296,7 @@ def _fail(how: str, count: int, scratch: Path, draw: random.Random) -> dict[str,
 def files(scale: float, scratch: Path, draw: random.Random) -> list[dict[str, Any]]:
     """Cut and flip the files of the newest checkpoint: each damage must be found and the older one taken."""
     undisturbed("tqc+her", 8, scratch)
-    run = scratch / "tqc+her-8-straight"
+    run = scratch / "tqc-her-8-straight"
     folder, older = checkpoints(run)[-1], checkpoints(run)[-2]
     cuts, flips, silent, lost = round(500 * scale), round(5000 * scale), 0, 0
     logging.disable(logging.WARNING)
