@@ -19,6 +19,7 @@ from typing import BinaryIO
 from armature.errors import RunError
 
 _LOCAL = struct.Struct("<4s5H3L2H")
+_END = struct.Struct("<4s4H2LH")
 _CENTRAL_BYTES, _END_BYTES, _END64_BYTES = 46, 22, 56 + 20
 _DESCRIBED_LATER = 0x8
 """The flag of a member whose sizes stand behind it."""
@@ -84,6 +85,9 @@ def checked_members(file: BinaryIO, archive: zipfile.ZipFile, where: str, most: 
     ends = (_END_BYTES, _END64_BYTES + _END_BYTES)
     if archive.comment or place != archive.start_dir or size - place - directory not in ends:
         raise RunError(f"{where} is refused: something stands behind its last member.")
+    file.seek(size - _END_BYTES)
+    if _END.unpack(file.read(_END_BYTES)) != (b"PK\x05\x06", 0, 0, len(members), len(members), directory, place, 0):
+        raise RunError(f"{where} is refused: its end says different things of its directory.")
     return members
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import math
+import tokenize
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -17,7 +18,8 @@ from armature.plain_files import open_plain
 Arrays = dict[str, np.ndarray]
 
 _HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
-_DAMAGE = (*DAMAGE, TypeError, MemoryError, RecursionError)
+_DAMAGE = (*DAMAGE, TypeError, SyntaxError, tokenize.TokenError, MemoryError, RecursionError)
+"""What reading a damaged header can raise: it is a Python literal."""
 
 
 def read_arrays(path: Path, expected: Mapping[str, np.ndarray]) -> Arrays:

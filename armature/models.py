@@ -431,7 +431,7 @@ def build_for_replay(env: VecEnv, config: Config, policy: Any) -> Any:
 def _build_from(folder: Path, env: VecEnv, config: Config, policy: Any) -> Any:
     """Build the model that a folder describes, no larger than the weights that it brings along."""
     weights = folder / "model.zip"
-    size = 4 * weights.stat().st_size + (1 << 20) if weights.is_file() else 1 << 40
+    size = 4 * weights.stat().st_size + (1 << 16) if weights.is_file() else 1 << 40
     try:
         with no_more_weights_than(size):
             return build_for_replay(env, config, policy)

@@ -21,7 +21,7 @@ from dataclasses import asdict
 from datetime import datetime, timezone
 from itertools import takewhile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import armature
 from armature.checkpoints import checkpoints, read_json, recover, replacing, settled, write_json
@@ -138,23 +138,64 @@ def _started(run: Path) -> str:
 def run_lock(run: Path) -> Iterator[None]:
     """Hold a run folder for this process, and tidy up what a killed one left; raise `RunInUseError` if it is held.
 
-    The system drops the lock with the process, so a stale one needs no care.
+    The system drops a lock with its process. On drives that know no locks, what the file says of its holder counts.
     """
-    with (run / "run.lock").open("a+", encoding="utf-8") as file:
-        if fcntl is not None:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
-                file.seek(0)
-                raise RunInUseError(f"{run} is in use by {file.read().strip() or 'another process'}.") from None
-        file.truncate(0)
-        file.write(f"process {os.getpid()} on {socket.gethostname()}\n")
-        file.flush()
+    with (run / "run.lock").open("a+b", buffering=0) as file:
+        locked = _locked(file)
+        file.seek(0)
+        holder = file.read(1000).decode(errors="replace").strip()
+        if locked is False or (locked is None and _is_alive(holder)):
+            raise RunInUseError(f"{run} is in use by {holder or 'another process'}. Wait for it, or stop it.")
+        if holder:
+            log.warning("%s was in use by %s, which is gone: this process takes it over", run, holder)
+        with contextlib.suppress(OSError):  # on a full disk the lock holds without it
+            file.truncate(0)
+            file.write(f"process {os.getpid()} on {socket.gethostname()}, boot {_boot()}\n".encode())
         recover(run)
         try:
             yield
         finally:
-            file.truncate(0)  # the name of a host is nobody's business once the run is over
+            with contextlib.suppress(OSError):
+                file.truncate(0)  # the name of a host is nobody's business once the run is over
+
+
+def _locked(file: BinaryIO) -> bool | None:
+    """Lock a file; return False if somebody else has, None if its drive knows no locks."""
+    if fcntl is None:
+        return True
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return None
+    return True
+
+
+def _is_alive(holder: str) -> bool:
+    """Whether the holder that a lock names may still be there."""
+    told = re.fullmatch(r"process (\d{1,9}) on (\S+), boot (\S*)", holder)
+    if told is None:
+        return False
+    if told[2] != socket.gethostname():
+        return True  # nobody can tell from here
+    if told[3] != _boot():
+        return False
+    try:
+        os.kill(int(told[1]), 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # it is somebody else's
+        return True
+    return True
+
+
+def _boot() -> str:
+    """Return what tells one start of this machine from another: a process of an earlier one cannot be alive."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    except OSError:
+        return ""
 
 
 # ---------------------------------------------------------------------------------------------- records

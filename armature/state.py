@@ -19,7 +19,7 @@ from stable_baselines3.common.vec_env import VecNormalize
 from armature.arrays import Arrays, read_arrays
 from armature.errors import RunError
 
-MOST_NUMBERS = 1 << 24
+MOST_NUMBERS = 1 << 22
 """Numbers in an observation, or choices of an action, that a file may ask for."""
 
 # ---------------------------------------------------------------------------------------------- spaces

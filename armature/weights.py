@@ -168,7 +168,7 @@ def no_more_weights_than(size: int) -> Iterator[None]:
 
     def count(module: torch.nn.Module, name: str, parameter: torch.nn.Parameter | None) -> None:
         nonlocal left
-        left -= 64 + (0 if parameter is None else parameter.nbytes)
+        left -= 256 + (0 if parameter is None else parameter.nbytes)
         if left < 0:
             raise RunError(f"it describes networks of more than {size:,} bytes, and there are not so many weights.")
 
@@ -240,8 +240,9 @@ def _checked_moments(loaded: Any, optimizer: torch.optim.Optimizer, where: str) 
     """Return an optimizer's state with the moments of the file and the settings of the configuration."""
     fresh = optimizer.state_dict()
     parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
-    state = loaded.get("state") if isinstance(loaded, Mapping) else None
-    if not isinstance(state, Mapping) or not set(state) <= set(range(len(parameters))):
+    state: Any = loaded.get("state") if isinstance(loaded, Mapping) else None
+    known = isinstance(state, Mapping) and set(state) <= set(range(len(parameters)))
+    if not known or not all(isinstance(moments, Mapping) for moments in state.values()):
         raise RunError(f"{where} is the state of another optimizer.")
     for index, moments in state.items():
         for name, value in moments.items():

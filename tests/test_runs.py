@@ -1,7 +1,12 @@
 """Run folders, their records and tables."""
 
+import contextlib
+import errno
+import multiprocessing
+import os
 import re
 import shutil
+import socket
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -128,6 +133,65 @@ with run_lock(Path({str(tmp_path)!r})):
     with run_lock(tmp_path):  # the lock of a dead process is no lock
         pass
     assert (tmp_path / "run.lock").read_text() == ""
+
+
+def test_of_ten_starts_at_once_one_wins(tmp_path):
+    """The others say who holds the run, and with which status they end."""
+    context = multiprocessing.get_context("fork")
+    together, over, told = context.Barrier(10), context.Event(), context.Queue()
+
+    def start():
+        together.wait()
+        try:
+            with run_lock(tmp_path):
+                told.put("won")
+                over.wait()
+        except RunInUseError as error:
+            told.put(error.exit_status)
+
+    starts = [context.Process(target=start) for _ in range(10)]
+    for process in starts:
+        process.start()
+    found = [told.get() for _ in starts]
+    over.set()
+    for process in starts:
+        process.join()
+    assert sorted(found, key=str) == [3] * 9 + ["won"]
+
+
+def test_e11_the_lock_of_a_dead_process_is_taken_over_with_a_word(tmp_path, caplog):
+    (tmp_path / "run.lock").write_text("process 4194304 on elsewhere, boot 1\n")
+    with run_lock(tmp_path):
+        assert f"process {os.getpid()} on {socket.gethostname()}, boot " in (tmp_path / "run.lock").read_text()
+    assert "was in use by process 4194304 on elsewhere, boot 1, which is gone" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("pid", "host", "boot", "held"),
+    [
+        (os.getpid(), socket.gethostname(), runs._boot(), True),
+        (1, socket.gethostname(), runs._boot(), True),
+        (4194305, socket.gethostname(), runs._boot(), False),
+        (os.getpid(), socket.gethostname(), "earlier", False),
+        (4194305, "elsewhere", runs._boot(), True),
+        (0, "", "", False),
+    ],
+)
+def test_without_locks_the_word_of_the_file_counts(pid, host, boot, held, tmp_path, monkeypatch):
+    """As on some network drives."""
+
+    def unknown(file, how):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(runs.fcntl, "flock", unknown)
+    (tmp_path / "run.lock").write_text(f"process {pid} on {host}, boot {boot}\n")
+    with pytest.raises(RunInUseError) if held else contextlib.nullcontext(), run_lock(tmp_path):
+        pass
+
+
+def test_e10_a_full_disk_does_not_keep_a_run_from_going_on(tmp_path):
+    with no_file_larger_than(0), run_lock(tmp_path), pytest.raises(RunInUseError), run_lock(tmp_path):
+        pass
 
 
 def test_the_lock_tidies_up(tmp_path):
