@@ -195,6 +195,7 @@ def train(config: Config, run: Path | None = None) -> int:
         # ---------------------------------------------------------------------------------------- keep
         checkpoints.save()
         save_model(model, run / "final", config)
+        config.save(run / "config.json")  # once more: somebody may have removed the folder
         env.close()
         eval_env.close()
         finish(config, run, model, metrics)

@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import functools
 import os
 import re
@@ -30,6 +31,14 @@ _METAVARS = {
     **{"integer": "N", "number": "X", "boolean": "true|false"},
     **{"string": "TEXT", "array": "LIST", "object": "JSON"},
 }
+
+
+_DISK = {
+    number
+    for name in ("ENOSPC", "EDQUOT", "EFBIG", "EROFS", "EACCES", "EPERM", "EIO")
+    if (number := getattr(errno, name, None)) is not None
+}
+"""What goes wrong with disks that are full, failing, or not for us to write to."""
 
 
 @dataclass(frozen=True)
@@ -200,6 +209,15 @@ def exit_with_status(command: Callable[..., int | None]) -> Callable[..., int]:
         except BrokenPipeError:
             # Whoever read our output has gone; Python would complain again when it flushes at exit.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return 1
+        except OSError as error:
+            if error.errno not in _DISK:
+                raise
+            print(
+                f"error: cannot write {error.filename or 'a file'}: {error.strerror}. What was saved before is whole; "
+                "when that is mended, train.py --resume RUN goes on.",
+                file=sys.stderr,
+            )
             return 1
 
     return main

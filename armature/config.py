@@ -10,7 +10,6 @@
 from __future__ import annotations
 
 import itertools
-import json
 import math
 import re
 from collections.abc import Mapping
@@ -23,6 +22,7 @@ from pydantic_core import PydanticCustomError
 import armature
 from armature import jsonc, schema
 from armature.cameras import CameraConfig
+from armature.checkpoints import write_json
 from armature.errors import ConfigError, closest
 from armature.scene import ClutterConfig, DistractorConfig, ObjectConfig
 from armature.schema import Strict
@@ -286,8 +286,7 @@ class Config(Strict):
 
     def save(self, path: str | Path) -> None:
         """Write every key that is in effect as plain JSON; loading it repeats the run."""
-        values = self.model_dump(exclude=set(self.idle_keys))
-        Path(path).write_text(json.dumps(values, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+        write_json(Path(path), self.model_dump(exclude=set(self.idle_keys)))
 
     # -------------------------------------------------------------------------------------------- checked
 

@@ -71,13 +71,19 @@ COMMON = [
 # ---------------------------------------------------------------------------------------------- trainings as forks
 
 
-def begin(argv: list[str], log: Path) -> int:
+NOBODY = 65534
+"""A user that may not write where that is forbidden; root may."""
+
+
+def begin(argv: list[str], log: Path, user: int | None = None) -> int:
     """Begin `train.py` with these arguments in a fork of this process; return its number."""
     process = os.fork()
     if process:
         return process
     status = 1
     try:
+        if user is not None:
+            os.setuid(user)
         with log.open("ab") as file:
             os.dup2(file.fileno(), 1)
             os.dup2(file.fileno(), 2)
@@ -319,6 +325,8 @@ def files(scale: float, scratch: Path, draw: random.Random) -> list[dict[str, An
 
 def disks(scale: float, scratch: Path, draw: random.Random) -> list[dict[str, Any]]:
     """Fill the disk, make it read-only, or remove the run's folder while it trains; give it back or not."""
+    scratch.chmod(0o755)
+    train.main([*arguments("fast_sac", 2, 0, scratch, "first"), "--steps=300"])  # forks can read no modules then
     rows = []
     for how, disturb, mend in (
         ("full", _fill, _empty),
@@ -344,7 +352,10 @@ def _disturb(
     straight, seconds = undisturbed("fast_sac", 8, disk.parent)
     shutil.rmtree(disk.parent / "fast_sac-8-straight")
     run, log = disk / "run", disk.parent / f"{disk.name}.log"
-    process = begin(arguments("fast_sac", 8, 0, disk, "run"), log)
+    log.touch(0o666)
+    for path in (disk, log):
+        os.chown(path, NOBODY, NOBODY)
+    process = begin(arguments("fast_sac", 8, 0, disk, "run"), log, NOBODY)
     while not checkpoints(run) and not over(process):
         time.sleep(0.01)
     time.sleep(draw.uniform(0, 0.5 * seconds))
@@ -353,12 +364,16 @@ def _disturb(
     mend(disk)
     status = finish(process)
     found["trials"] += 1
-    found["crashed"] += status not in (0, 1) or "Traceback" in log.read_text()
+    crashed = status not in (0, 1) or "Traceback" in log.read_text()
+    found["crashed"] += crashed
     try:
         newest(run)
         found["different"] += status == 0 and "newest/model.zip" in differences(straight, outcome(run))
     except RunError:
         found["no sound checkpoint"] += 1
+        crashed = True
+    if crashed:
+        print(f"status {status}:\n{log.read_text()}")
 
 
 def _fill(disk: Path) -> None:
@@ -375,11 +390,13 @@ def _empty(disk: Path) -> None:
 
 
 def _read_only(disk: Path) -> None:
-    os.system(f"mount -o remount,ro {disk}")
+    for path in [disk, *disk.rglob("*")]:
+        path.chmod(0o555 if path.is_dir() else 0o444)
 
 
 def _writable(disk: Path) -> None:
-    os.system(f"mount -o remount,rw {disk}")
+    for path in [disk, *disk.rglob("*")]:
+        path.chmod(0o755 if path.is_dir() else 0o644)
 
 
 def _delete(disk: Path) -> None:

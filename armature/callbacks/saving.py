@@ -166,7 +166,7 @@ class CheckpointCallback(BetweenRollouts):
         """
         steps = self.model.num_timesteps
         folder = self.run / "checkpoints" / f"{steps:09d}"
-        if self.saved_at != steps:
+        if self.saved_at != steps or not folder.is_dir():  # somebody may have removed it
             states = {name: callback.get_state() for name, callback in self.callbacks.items()}
             replay = self._replay if self.config.save_replay_buffer else None
             with self.saving:
