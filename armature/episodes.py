@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from stable_baselines3.common.vec_env import VecEnv, VecNormalize, unwrap_vec_wrapper
 
-from armature.arrays import read_any_arrays
+from armature.arrays import Arrays, read_any_arrays
 from armature.errors import RunError
 from armature.journal import EpisodeState
 from armature.journaled_vec_env import JournaledVecEnv
@@ -51,9 +51,7 @@ def restore_episodes(model: Any, folder: Path, state: Mapping[str, Any]) -> None
     env, path = model.env, folder / FILE
     found = read_any_arrays(path)
     try:
-        parts = np.split(found["actions"], np.cumsum(found["lengths"])[:-1])
-        states = [EpisodeState(int(number), part) for number, part in zip(found["numbers"], parts, strict=True)]
-        env.unwrapped.resume_with(states)
+        env.unwrapped.resume_with(_states(found, env))
         model._last_obs = _reset(env)
         _episode_log(env).set_state(state["episodes"])
     except (KeyError, TypeError, ValueError, IndexError) as error:
@@ -63,6 +61,18 @@ def restore_episodes(model: Any, folder: Path, state: Mapping[str, Any]) -> None
     model._last_episode_starts = np.ones(env.num_envs, dtype=bool)  # `carried` knows better
     if fingerprint(_episode_log(env).last_step[0]) != state["seen"]:
         log.warning("resume: diverged at step %d: the environments do not show what they did", model.num_timesteps)
+
+
+def _states(found: Arrays, env: VecEnv) -> list[EpisodeState]:
+    numbers, lengths, actions = found["numbers"], found["lengths"], found["actions"]
+    if numbers.shape != (env.num_envs,) or lengths.shape != (env.num_envs,) or not (lengths >= 0).all():
+        raise ValueError(f"{numbers.size} numbers and {lengths.size} lengths")
+    if lengths.sum() != len(actions) or actions.shape[1:] != env.unwrapped.action_space.shape:
+        raise ValueError(f"actions of shape {actions.shape}")
+    if not ((numbers >= -1) & (numbers < 1 << 53)).all() or not np.isfinite(actions).all():
+        raise ValueError("numbers that no environment was given")
+    parts = np.split(actions, np.cumsum(lengths)[:-1])
+    return [EpisodeState(int(number), part) for number, part in zip(numbers, parts, strict=True)]
 
 
 def fingerprint(value: Any) -> str:

@@ -167,10 +167,12 @@ def carried(model: BaseAlgorithm) -> Arrays:
 def set_carried(model: BaseAlgorithm, arrays: Mapping[str, np.ndarray]) -> None:
     """Put back what `carried` returned; raise `RunError` if it is another model's."""
     for name, leaf in _carried(model).items():
-        kept = arrays.get(name)
-        if kept is None or kept.shape != tuple(leaf.shape):
-            raise RunError(f"the checkpoint holds no {name} of shape {tuple(leaf.shape)}.")
-        torch.as_tensor(leaf).data.copy_(torch.from_numpy(kept))  # the memory of an array is shared
+        kept, tensor = arrays.get(name), torch.as_tensor(leaf).data  # the memory of an array is shared
+        if kept is None or kept.shape != tensor.shape or kept.dtype != tensor.cpu().numpy().dtype:
+            raise RunError(f"the checkpoint holds no {name} of shape {tuple(tensor.shape)} and type {tensor.dtype}.")
+        if not np.isfinite(kept).all():
+            raise RunError(f"the checkpoint holds NaN or infinity in {name}.")
+        tensor.copy_(torch.from_numpy(kept))
 
 
 def _carried(model: BaseAlgorithm) -> dict[str, Any]:

@@ -26,6 +26,7 @@ import sys
 import tempfile
 import time
 import traceback
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -36,9 +37,7 @@ import psutil
 import report
 import torch
 
-sys.path.insert(0, str(report.ROOT / "tests"))
-from disks import damages, small_disk
-from outcomes import differences, outcome
+sys.path.insert(0, str(report.ROOT))
 
 import armature.envs
 import armature.myalgos  # noqa: F401 - forks need not import it again
@@ -46,9 +45,13 @@ from armature import train
 from armature.callbacks.saving import CheckpointCallback
 from armature.checkpoints import checkpoints, newest, verify
 from armature.config import Config
-from armature.errors import RunError
+from armature.errors import ArmatureError, RunError
 from armature.plugins import load_plugins
+from armature.runs import CsvTable
 from armature.vec import make_vec_env
+from tests.disks import damages, small_disk
+from tests.hostile import Goods, artefacts
+from tests.outcomes import differences, outcome
 
 OFF = ["--algo_kwargs.buffer_size=1200", "--algo_kwargs.learning_starts=200", "--algo_kwargs.gradient_steps=1"]
 ALGOS: dict[str, list[str]] = {
@@ -320,6 +323,39 @@ def files(scale: float, scratch: Path, draw: random.Random) -> list[dict[str, An
     return rows
 
 
+# ---------------------------------------------------------------------------------------------- hostile files
+
+
+def hostile(scale: float, scratch: Path, draw: random.Random) -> list[dict[str, Any]]:
+    """Read files of somebody who means harm: each is refused with one message, none of what it brings along is run."""
+    warnings.simplefilter("ignore")  # zipfile has something to say of doubled names
+    (scratch / "canary_module.py").write_text(f"import os\nos.mkdir({str(scratch / 'canary')!r})\n")
+    sys.path.insert(0, str(scratch))
+    goods = Goods(scratch, scratch / "canary")
+    unpickled: list[Any] = []
+    sys.addaudithook(lambda name, details: unpickled.append(details) if name == "pickle.find_class" else None)
+    files = list(artefacts(goods).values())
+    read, faults, slowest = 0, 0, 0.0
+    for number, artefact in enumerate(draw.sample(files, max(10, round(len(files) * scale)))):
+        path = artefact.write(scratch / str(number))
+        unpickled.clear()
+        started = time.monotonic()
+        try:
+            goods.read(artefact.reader, path)
+            read += not artefact.harmless
+        except ArmatureError:
+            pass
+        except Exception:
+            traceback.print_exc()
+            faults += 1
+        slowest = max(slowest, time.monotonic() - started)
+        faults += bool(unpickled) or goods.canary.exists()
+    row = {"artefacts": number + 1, "read": read, "canaries, unpickled, no clear message": faults}
+    rows = [{**row, "slowest (s)": round(slowest, 2)}]
+    print(rows[-1], flush=True)
+    return rows
+
+
 # ---------------------------------------------------------------------------------------------- disks
 
 
@@ -505,13 +541,11 @@ def soak(scale: float, scratch: Path, draw: random.Random) -> list[dict[str, Any
 
 
 def _rows_until(table: Path, steps: int) -> list[dict[str, str]]:
-    from armature.runs import CsvTable
-
     rows = [row for row in CsvTable(table).rows() if int(row["steps"]) <= steps]
     return [{key: value for key, value in row.items() if "time" not in key} for row in rows]
 
 
-SECTIONS = {part.__name__: part for part in (resume, kills, workers, files, disks, cost, soak)}
+SECTIONS = {part.__name__: part for part in (resume, kills, workers, files, hostile, disks, cost, soak)}
 
 
 def main() -> None:
@@ -541,7 +575,7 @@ def main() -> None:
 
 BAD = (
     *("unreadable", "different", "diverged", "steps different", "not found", "older one not taken", "crashed"),
-    "no sound checkpoint",
+    *("no sound checkpoint", "read", "canaries, unpickled, no clear message"),
 )
 """What must be 0."""
 

@@ -35,6 +35,7 @@ from armature.demonstrations import read_demonstrations, save_demonstrations
 from armature.import_model import import_model
 from armature.models import load_model, make_model, restore_model, save_checkpoint
 from armature.plugins import load_plugins
+from armature.replay import ReplayFiles
 from armature.vec import make_vec_env, normalized
 
 Change = Callable[[bytes], bytes]
@@ -102,10 +103,12 @@ class Goods:
 
     def _checkpoint(self, config: Config) -> Path:
         model = self._build(config).learn(16)
-        return save_checkpoint(model, self.folder / config.algo, config, {})
+        return save_checkpoint(model, self.folder / config.algo, config, {}, ReplayFiles())
 
     def _restore(self, path: Path) -> object:
-        return restore_model(self._build(self.sac), path)
+        model = self._build(self.sac)
+        restore_model(model, path)[1].put_into(model)
+        return model
 
     def _foreign(self, algo: str) -> Path:
         path = self.folder / f"foreign_{algo}.zip"
@@ -424,11 +427,14 @@ def _arrays(goods: Goods) -> dict[str, Artefact]:
         found[f"statistics: {name}"] = Artefact(
             "model", with_file(goods.models["sac"], "normalization.npz", ZIP_CHANGES[name])
         )
-    replay = sorted(path.relative_to(goods.models["sac"]) for path in goods.models["sac"].rglob("replay/**/*.npy"))
-    for name in set(bad) - {"negative", "NaN"}:
-        found[f"replay: {name}"] = Artefact(
-            "checkpoint", with_file(goods.models["sac"], str(replay[0]), lambda _, data=bad[name]: data)
-        )
+    for file, member in {
+        "replay/000000000.npz": "rewards",
+        "episodes.npz": "actions",
+        "carried.npz": "_last_episode_starts",
+    }.items():
+        for name in set(bad) - {"negative"} - ({"NaN"} if "replay" in file else set()):
+            change = with_member(f"{member}.npy", lambda _, data=bad[name]: data)
+            found[f"{file}: {name}"] = Artefact("checkpoint", with_file(goods.models["sac"], file, change))
     return found
 
 

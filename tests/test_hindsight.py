@@ -1,7 +1,7 @@
 """Hindsight: what is drawn how often, with which goals and rewards, beside SB3's own buffer."""
 
 import copy
-import warnings
+from types import SimpleNamespace
 
 import gymnasium
 import numpy as np
@@ -19,7 +19,7 @@ from armature.hindsight import HindsightReplayBuffer
 from armature.infos import InfoTable
 from armature.models import make_model
 from armature.plugins import load_plugins
-from armature.replay import load_replay_buffer, save_replay_buffer
+from armature.replay import ReplayFiles
 from armature.shm_vec_env import ShmVecEnv
 from armature.vec import make_env, make_vec_env, normalized
 
@@ -334,11 +334,9 @@ def test_dense_rewards_of_many_transitions_at_once():
 @pytest.mark.parametrize("steps", [0, 25, 150])
 def test_a_saved_buffer_goes_on_as_the_one_that_was_saved(steps, tmp_path):
     old, new = filled(steps=steps, copy_info_dict=True), make_buffer(copy_info_dict=True)
-    save_replay_buffer(old, tmp_path / "replay")
-    load_replay_buffer(new, tmp_path / "replay")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        old.truncate_last_trajectory()
+    files = ReplayFiles()
+    files.save(SimpleNamespace(replay_buffer=old, num_timesteps=steps), tmp_path, None)
+    files.load(SimpleNamespace(replay_buffer=new, num_timesteps=steps), tmp_path)
     for transition in transitions(70, seed=1):
         for buffer in (old, new):
             buffer.add(*copy.deepcopy(transition))

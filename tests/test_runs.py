@@ -17,6 +17,7 @@ import pytest
 import armature
 from armature import runs
 from armature.checkpoints import read_json, write_folder, write_json
+from armature.circumstances import circumstances
 from armature.config import Config
 from armature.errors import RunError, RunInUseError
 from armature.evaluation import Episode, Evaluation
@@ -176,6 +177,7 @@ def test_e11_the_lock_of_a_dead_process_is_taken_over_with_a_word(tmp_path, capl
         (4194305, "elsewhere", runs._boot(), True),
         (0, "", "", False),
     ],
+    ids=["ours", "another", "dead", "of an earlier boot", "of another host", "nobody"],
 )
 def test_without_locks_the_word_of_the_file_counts(pid, host, boot, held, tmp_path, monkeypatch):
     """As on some network drives."""
@@ -208,22 +210,22 @@ def test_run_info_says_what_ran_where(tmp_path):
     plugin = tmp_path / "plugin.py"
     plugin.write_text("")
     config = Config(seed=5, plugins=["gymnasium", str(plugin)])
-    write_run_info(tmp_path, config, torch_threads=1)
+    write_run_info(tmp_path, config, circumstances(config))
     info = read_json(tmp_path / "run.json")
     assert info["seed"] == 5
-    assert info["host"]["torch_threads"] == 1
-    assert {"armature", "python", "torch", "numpy", "gymnasium", "stable-baselines3"} <= set(info["versions"])
-    assert info["plugins"]["gymnasium"] == info["versions"]["gymnasium"]
+    assert info["circumstances"]["torch_threads"] == 1
+    assert {"armature", "python", "torch", "numpy", "gymnasium", "stable-baselines3"} <= set(info["circumstances"])
+    assert info["plugins"]["gymnasium"] == info["circumstances"]["gymnasium"]
     assert info["plugins"][str(plugin)].startswith("sha256:e3b0c442")
 
 
 def test_a_resumed_run_keeps_its_beginning(tmp_path):
-    write_run_info(tmp_path, Config(), torch_threads=1)
+    write_run_info(tmp_path, Config(), {"torch_threads": 1})
     started = read_json(tmp_path / "run.json")["started"]
-    write_run_info(tmp_path, Config(), torch_threads=2)
+    write_run_info(tmp_path, Config(), {"torch_threads": 2})
     info = read_json(tmp_path / "run.json")
     assert info["started"] == started
-    assert [session["host"]["torch_threads"] for session in info["resumed"]] == [2]
+    assert [session["circumstances"]["torch_threads"] for session in info["resumed"]] == [2]
 
 
 def test_summary(tmp_path):

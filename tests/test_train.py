@@ -222,7 +222,7 @@ def test_questions_load_no_torch_and_no_physics():
 
 def test_f16_threads_are_chosen_and_recorded(tmp_path):
     assert train.main(["--steps=20", f"--logdir={tmp_path}", "--run_name=mine", "--torch_threads=2", *QUICK]) == 0
-    assert json.loads((tmp_path / "mine/run.json").read_text())["host"]["torch_threads"] == 2
+    assert json.loads((tmp_path / "mine/run.json").read_text())["circumstances"]["torch_threads"] == 2
     torch.set_num_threads(1)
 
 
