@@ -9,6 +9,9 @@ from typing import Any
 _LENGTH = 8
 """Bytes that tell how long an object is."""
 
+_MOST = 1 << 16
+"""Bytes that are taken from the system at once."""
+
 
 class Channel:
     """One end of a connection to a process that this program has started; both ends trust each other.
@@ -22,6 +25,7 @@ class Channel:
 
     def __init__(self, sock: socket.socket) -> None:
         self.sock = sock
+        self._came = b""  # and has not been asked for
 
     def say(self, word: bytes) -> None:
         """Send one byte."""
@@ -34,7 +38,9 @@ class Channel:
 
     def hear(self, wait: bool = True) -> bytes:
         """Return the next byte; it is empty when the other end is gone. Without `wait` it must have come."""
-        return self.sock.recv(1, 0 if wait else socket.MSG_DONTWAIT)
+        came = self._came or self.sock.recv(_MOST, 0 if wait else socket.MSG_DONTWAIT)
+        self._came = came[1:]
+        return came[:1]
 
     def receive(self) -> Any:
         """Return the object that came with the byte."""
@@ -57,7 +63,10 @@ class Channel:
 
     def _read(self, size: int) -> bytearray:
         data = bytearray(size)
-        rest = memoryview(data)
+        came = self._came[:size]
+        data[: len(came)] = came
+        self._came = self._came[size:]
+        rest = memoryview(data)[len(came) :]
         while rest:
             read = self.sock.recv_into(rest)
             if not read:

@@ -58,11 +58,12 @@ class EpisodeTracker:
         self._returns += rewards
         self._lengths += 1
         for index, info in enumerate(infos):
-            if self._first_success[index] is None and info.get("is_success"):
+            if info.get("is_success") and self._first_success[index] is None:
                 self._first_success[index] = int(self._lengths[index])
-            terms = self._terms[index]
-            for name, value in info.get("reward_terms", {}).items():
-                terms[name] = terms.get(name, 0.0) + float(value)
+            if "reward_terms" in info:
+                terms = self._terms[index]
+                for name, value in info["reward_terms"].items():
+                    terms[name] = terms.get(name, 0.0) + float(value)
         return [self._finish(index, infos[index]) for index in np.flatnonzero(dones).tolist()]
 
     def get_state(self) -> dict[str, Any]:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
@@ -240,6 +243,11 @@ class EpisodeLog(VecEnvWrapper):
 LONG = 20_000
 """Steps of a run from which worker processes are worth the seconds that they take to start."""
 
+SHORT_S = 2e-4
+"""Seconds of a step of all environments up to which it is done sooner than told to other processes."""
+TRIED = 50
+"""Steps that tell how long one takes."""
+
 
 def make_vec_env(config: Config, stream: Stream, n_envs: int, render_mode: str | None = None) -> VecEnv:
     """Make `n_envs` environments, in this process or spread over worker processes (`num_workers`)."""
@@ -259,9 +267,23 @@ def worker_count(config: Config, n_envs: int) -> int:
     """Return how many processes share the environments of a training; 0 is this one."""
     if config.num_workers is not None:
         return config.num_workers
-    if n_envs == 1 or config.steps < LONG:
+    if n_envs == 1 or config.steps < LONG or _step_seconds(config) * n_envs < SHORT_S:
         return 0
     return min(max(1, cores() - _combo(config).overlaps), n_envs)
+
+
+def _step_seconds(config: Config) -> float:
+    """Return what a step of an environment takes, if that is not known to be long."""
+    if config.env_name.startswith(NAMESPACE):
+        return math.inf
+    with closing(make_env(config, "train", 0)) as env:
+        env.reset()
+        started = time.perf_counter()
+        for _ in range(TRIED):
+            _, _, terminated, truncated, _ = env.step(env.action_space.sample())
+            if terminated or truncated:
+                env.reset()
+        return (time.perf_counter() - started) / TRIED
 
 
 class SpacesOnly(VecEnv):

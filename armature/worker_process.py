@@ -6,6 +6,7 @@ import ctypes
 import os
 import signal
 import sys
+import time
 import traceback
 from collections.abc import Sequence
 from contextlib import suppress
@@ -22,6 +23,8 @@ DONE, MORE, FAILED, REFUSED = b".", b"+", b"!", b"?"
 """What a worker answers: everything is in shared memory; an answer comes; the text of a fault comes, and the process
 ends; so does the text of an error that only the question is to blame for."""
 
+SPIN_S = 2e-4
+"""About what a trainer needs between two steps when it does not learn."""
 _PR_SET_PDEATHSIG = 1
 
 
@@ -50,7 +53,7 @@ def main(first: int, makers: Sequence[Maker], sock: socket) -> None:
 
 
 def _serve(group: EnvGroup, channel: Channel) -> None:
-    while word := channel.hear():
+    while word := _next_word(channel):
         if word == STEP:
             more = group.step()
             if more:
@@ -67,6 +70,16 @@ def _serve(group: EnvGroup, channel: Channel) -> None:
             channel.send(REFUSED, (isinstance(error, AttributeError), traceback.format_exc()))
         else:
             channel.send(MORE, answer)
+
+
+def _next_word(channel: Channel) -> bytes:
+    """Return the trainer's next word; look out for it a moment before falling asleep, which takes long to wake from."""
+    until = time.monotonic() + SPIN_S
+    while time.monotonic() < until:
+        with suppress(BlockingIOError):
+            return channel.hear(wait=False)
+        os.sched_yield()  # whoever else wants this core goes first, above all the trainer
+    return channel.hear()
 
 
 def _end_with_the_parent() -> None:

@@ -33,6 +33,7 @@ from matplotlib.figure import Figure
 from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv
 
 from armature.config import Config
+from armature.local_vec_env import LocalVecEnv
 from armature.shm_vec_env import ShmVecEnv
 from armature.vec import make_env
 
@@ -102,6 +103,7 @@ def idle(turns: int) -> dict[str, Any]:
     """Return the rates of vectors of environments that do nothing."""
     makers: list[Callable[[], Any]] = [Idle] * IDLE
     vectors = {
+        "LocalVecEnv": (LocalVecEnv(makers), IDLE),
         "ShmVecEnv, two workers": (ShmVecEnv(makers, 2), IDLE),
         "DummyVecEnv": (DummyVecEnv(makers), IDLE),
         "SubprocVecEnv": (SubprocVecEnv(makers), IDLE),
@@ -109,8 +111,11 @@ def idle(turns: int) -> dict[str, Any]:
     }
     with opened(vectors) as envs:
         rates = medians(envs, turns)
-    ours = rates["ShmVecEnv, two workers"]
-    return {"steps_per_second": rates, "times": {name: round(ours / other, 2) for name, other in rates.items()}}
+    times = {
+        ours: {name: round(rates[ours] / rates[name], 2) for name in rates if not name.startswith(("Local", "Shm"))}
+        for ours in ("LocalVecEnv", "ShmVecEnv, two workers")
+    }
+    return {"steps_per_second": rates, "times": times}
 
 
 def robot(index: int) -> Any:
@@ -129,7 +134,7 @@ def pick_and_place(turns: int) -> dict[str, Any]:
     """Return the rates of pick and place in two workers, in one, and alone in one process."""
     vectors = {f"{count} in two workers": (ShmVecEnv(robots(count), 2), count) for count in (2, 4, 8, 16)}
     vectors["16 in one worker"] = (ShmVecEnv(robots(16), 1), 16)
-    vectors["one in this process"] = (DummyVecEnv(robots(1)), 1)
+    vectors["one in this process"] = (LocalVecEnv(robots(1)), 1)
     with opened(vectors) as envs:
         rates = medians(envs, turns)
     alone = rates["one in this process"]

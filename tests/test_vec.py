@@ -1,5 +1,7 @@
 """Environments from a config: seeds, actions, many at once, normalisation."""
 
+import json
+
 import gymnasium
 import numpy as np
 import pytest
@@ -101,6 +103,31 @@ def test_how_many_workers_there_are(keys, workers, monkeypatch):
     load_plugins(["armature.myalgos"])
     config = Config(steps=100_000).model_copy(update=keys)
     assert worker_count(config, config.num_envs) == workers
+
+
+def test_environments_that_do_little_stay_in_this_process(make_config, monkeypatch):
+    monkeypatch.setattr("armature.vec.cores", lambda: 4)
+    config = make_config("sac", steps=100_000, num_envs=8)
+    monkeypatch.setattr("armature.vec.SHORT_S", 60.0)
+    assert worker_count(config, 8) == 0
+    monkeypatch.setattr("armature.vec.SHORT_S", 0.0)
+    assert worker_count(config, 8) == 4
+
+
+def test_the_log_of_episodes_goes_on_from_its_state(make_config):
+    """Through JSON, no digit less; also with episodes that nobody has taken."""
+    env, other = (make_vec_env(make_config(), "train", 2) for _ in range(2))
+    rng = np.random.default_rng(0)
+    actions = rng.uniform(-1, 1, (50, 2, 2)).astype(np.float32)
+    env.reset()
+    for action in actions[:27]:
+        env.step(action)
+    other.restore_episodes(env.episode_states())
+    other.set_state(json.loads(json.dumps(env.get_state())))
+    for action in actions[27:]:
+        env.step(action)
+        other.step(action)
+    assert env.take() == other.take()
 
 
 def test_finished_episodes_are_logged_and_reported(make_config):
