@@ -16,6 +16,7 @@ from __future__ import annotations
 import logging
 import sys
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -114,7 +115,8 @@ def resume(args: TrainArgs) -> int:
     check(config)
     if not args.allow_inexact:
         refuse_other_circumstances(run, config)
-    return train(config, run)
+    with run_lock(run):
+        return train(config, run)
 
 
 def check(config: Config) -> None:
@@ -154,7 +156,7 @@ def train(config: Config, run: Path | None = None) -> int:
     # -------------------------------------------------------------------------------------------- what is kept
     resumed = run is not None
     run = run or new_run(config)
-    with run_lock(run), StopOnSignal() as stop, plugin_faults(config):
+    with nullcontext() if resumed else run_lock(run), StopOnSignal() as stop, plugin_faults(config):
         metrics, evaluations = MetricsCallback(run, config), EvaluationCallback(run, config, eval_env, stop)
         checkpoints = CheckpointCallback(run, config, {"metrics": metrics, "evaluations": evaluations})
         progress, witness = ProgressCallback(config.steps, metrics, evaluations), WitnessCallback(run, checkpoints)

@@ -164,7 +164,7 @@ def _seal(folder: Path, step: int, known: Mapping[str, Entry]) -> None:
     entries = {name: known.get(name) or _entry(path) for name, path in files.items()}
     for name, path in files.items():
         if name not in known:
-            _sync_file(path)
+            sync_file(path)
     for path in inside:
         if path.is_dir():
             _sync_folder(path)
@@ -344,7 +344,7 @@ def _sha256(file: BinaryIO) -> str:
     return digest.hexdigest()
 
 
-def _sync_file(path: Path) -> None:
+def sync_file(path: Path) -> None:
     """Bring a file to the disk, and out of memory where that can be asked for: whoever reads it next reads the disk."""
     with path.open("r+b") as file:
         os.fsync(file.fileno())

@@ -30,6 +30,9 @@ class BetweenRollouts(BaseCallback):
             self.between()
         return True
 
+    def _on_training_end(self) -> None:
+        self.under_way = self.under_way and not self.finished
+
     @property
     def finished(self) -> bool:
         """Whether the training has all its steps."""

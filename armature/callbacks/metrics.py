@@ -19,6 +19,7 @@ from armature.callbacks.every import Every
 from armature.config import Config
 from armature.errors import DivergedError
 from armature.evaluation import Episode
+from armature.forgiving import Forgiving
 from armature.runs import CsvTable
 from armature.stats_writers import stats_writers
 from armature.vec import EpisodeLog
@@ -187,13 +188,34 @@ def _restore_unwritten(logger: Logger, numbers: Mapping[str, Any]) -> None:
 
 
 class _TensorBoard(TensorBoardOutputFormat):
-    """SB3's writer, hiding what an earlier session wrote after the step that this one resumes from."""
+    """SB3's writer, hiding what an earlier session wrote after the step that this one resumes from.
+
+    A disk that fails costs what would have been written, and a warning.
+    """
 
     def __init__(self, folder: Path, purge_step: int) -> None:
+        self._folder, self._purge_step, self._writing = folder, purge_step, Forgiving("TensorBoard's files")
+        self._is_closed = False
+        self.writer: Any = None
+
+    def write(self, key_values: dict[str, Any], key_excluded: dict[str, tuple[str, ...]], step: int = 0) -> None:
+        """Write numbers of a step."""
         from torch.utils.tensorboard.writer import SummaryWriter
 
-        self.writer = SummaryWriter(str(folder), purge_step=purge_step or None)
-        self._is_closed = False
+        with self._writing:
+            if self.writer is None:
+                self.writer = SummaryWriter(str(self._folder), purge_step=self._purge_step or None)
+            try:
+                super().write(key_values, key_excluded, step)
+            except OSError:  # its thread has ended, and would say so again and again
+                self.writer = None
+                raise
+
+    def close(self) -> None:
+        """Close the file."""
+        with self._writing:
+            if self.writer is not None:
+                super().close()
 
 
 def _mean(values: Iterable[float]) -> float | None:

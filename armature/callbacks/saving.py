@@ -14,7 +14,7 @@ from armature.callbacks.between import BetweenRollouts
 from armature.callbacks.every import Every
 from armature.callbacks.metrics import report
 from armature.callbacks.stopping import PATIENCE_S, StopOnSignal
-from armature.checkpoints import keep_last, read_json, settled
+from armature.checkpoints import keep_last, read_json, settled, sync_file
 from armature.config import Config
 from armature.errors import RunError
 from armature.evaluation import Evaluation, evaluate
@@ -63,6 +63,7 @@ class EvaluationCallback(BetweenRollouts):
             self._evaluated = steps
 
     def _on_training_end(self) -> None:
+        super()._on_training_end()
         if self.finished:
             self.between()
 
@@ -170,6 +171,8 @@ class CheckpointCallback(BetweenRollouts):
             states = {name: callback.get_state() for name, callback in self.callbacks.items()}
             replay = self._replay if self.config.save_replay_buffer else None
             with self.saving:
+                for table in self.run.glob("*.csv"):  # a checkpoint that survives a power cut needs the rows before it
+                    sync_file(table)
                 save_checkpoint(self.model, folder, self.config, states, replay)
                 self.saved_at = steps
                 keep_last(folder, self.config.keep_checkpoints)
