@@ -102,7 +102,7 @@ def test_goals_of_slide_lie_beyond_the_hand():
 
 
 def test_a_puck_comes_to_rest_where_its_speed_says():
-    """v^2 / (2 friction g), within 8 %: Bullet slows bodies down a little by itself, too."""
+    """Friction stops it, and Bullet slows bodies down a little by itself, too: by 7 % here."""
     env = make(task="slide", episode_steps=100)
     env.reset(seed=0)
     env.simulation.place(env.bodies.objects[0], (0.1, 0.2, 0.025))
@@ -113,7 +113,7 @@ def test_a_puck_comes_to_rest_where_its_speed_says():
     for _ in range(60):
         env.step(np.zeros(3))
     assert np.linalg.norm(env.now.objects[0].velocity) < 0.01
-    assert env.now.achieved_goal[0] - start == pytest.approx(slide[0], rel=0.08)
+    assert env.now.achieved_goal[0] - start == pytest.approx(slide[0], rel=0.03)
 
 
 def set_velocity(env, velocity):

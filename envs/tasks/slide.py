@@ -36,11 +36,11 @@ class Slide(Task):
     | term | weight | in [0, 1] |
     | --- | --- | --- |
     | `behind` | 1 | 1 - tanh(distance from end effector to the place from which to strike / 0.2 m) |
-    | `goal` | 6 | mean of 1 - tanh(distance / scale) for the scales 0.4 m and 0.1 m, from the goal to where the puck would come to rest by itself |
+    | `goal` | 6 | mean of 1 - tanh(distance / scale) for the scales 0.4 m and 0.05 m, from the goal to where the puck would come to rest by itself |
     | `success` | 3 | 1 on success |
 
     ## Version
-    1
+    2
     """  # noqa: E501 - a row of a table
 
     success_distance: float = parameter(0.05, "Metres between puck and goal that count as success.")
@@ -62,6 +62,10 @@ class Slide(Task):
     NOOK_AIM: ClassVar[float] = 0.57
     """Share of the sideways motion that the expert strikes with: the finger on that side throws the puck outwards."""
 
+    DAMPING: ClassVar[float] = 0.04
+    """Share of their speed that Bullet takes from bodies in a second, besides friction."""
+
+    version = 2
     horizon = 70
     parts = (
         "ee_position",
@@ -117,16 +121,21 @@ class Slide(Task):
         return {"ee_position": now.robot.ee_position, "slide": self.slide(now.objects[0].velocity)}
 
     def slide(self, velocity: np.ndarray) -> np.ndarray:
-        """Return how far a puck slides (3,) in metres until friction has stopped it: v^2 / (2 friction g)."""
+        """Return how far a puck slides (3,) in metres until friction and the engine's damping have stopped it.
+
+        With dv/dt = -a - c v it slides (v - a / c log(1 + c v / a)) / c.
+        """
         flat = velocity * (1, 1, 0)
-        return flat * np.linalg.norm(flat) / (2 * max(self.friction, 1e-3) * 9.81)
+        speed = max(float(np.linalg.norm(flat)), 1e-9)
+        slowing = max(self.friction, 1e-3) * 9.81 / self.DAMPING
+        return flat / speed * (speed - slowing * np.log1p(speed / slowing)) / self.DAMPING
 
     def terms(self, achieved: np.ndarray, desired: np.ndarray, facts: Facts) -> dict[str, np.ndarray]:
         """Return tracking of the place to strike from, and of the goal by the place where the puck will rest."""
         left = self.distance(achieved + facts["slide"], desired)
         return {
             "behind": tracking(self.distance(facts["ee_position"], self.behind(achieved, desired)), 0.2),
-            "goal": (tracking(left, 0.4) + tracking(left, 0.1)) / 2,
+            "goal": (tracking(left, 0.4) + tracking(left, 0.05)) / 2,
         }
 
     def behind(self, achieved: np.ndarray, desired: np.ndarray) -> np.ndarray:
