@@ -3,7 +3,7 @@
     python benchmarks/worker_faults.py
 
 Pushing, random actions, in worker processes. A thread kills workers (SIGKILL) or stops them for ever (SIGSTOP), often
-two at once, whatever they are at; an environment raises when it finds a file. Afterwards as many steps are taken without
+two at once, whatever they are at; an environment raises when it finds a file. Then as many steps are taken without
 faults, and all observations, rewards, flags and infos are compared.
 """
 
