@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import gymnasium
@@ -12,6 +12,8 @@ from armature.shared_arrays import SharedArrays
 
 Maker = Callable[[], "gymnasium.Env[Any, Any]"]
 Info = dict[str, Any]
+NONE = -1
+"""Number of an environment, for none."""
 OF_EPISODES = ("reset", "restore")
 """Questions that every environment has an answer to. Others may be wrong: one asks for what is not there."""
 
@@ -38,6 +40,10 @@ class EnvGroup:
     def at(self) -> tuple[int, int]:
         """Which environment is being busied with, and at which action when it plays an episode again."""
         return self._busy[0], self._busy[1]
+
+    def rest(self) -> None:
+        """Say that none is."""
+        self._busy[0] = NONE
 
     def make(self, number: int, maker: Maker) -> None:
         """Put a new environment in the place of one."""
@@ -122,29 +128,34 @@ class EnvGroup:
 
     def render(self, numbers: Sequence[int]) -> list[Any]:
         """Return pictures of environments."""
-        return [self.envs[number].render() for number in numbers]
+        return [env.render() for env in self._each(numbers)]
 
     def get_attr(self, numbers: Sequence[int], name: str) -> list[Any]:
         """Return an attribute of environments."""
-        return [self.envs[number].get_wrapper_attr(name) for number in numbers]
+        return [env.get_wrapper_attr(name) for env in self._each(numbers)]
 
     def has_attr(self, numbers: Sequence[int], name: str) -> list[bool]:
         """Return whether environments have an attribute."""
-        return [self.envs[number].has_wrapper_attr(name) for number in numbers]
+        return [env.has_wrapper_attr(name) for env in self._each(numbers)]
 
     def set_attr(self, numbers: Sequence[int], name: str, value: Any) -> list[bool]:
         """Set an attribute of environments; return whether they had it."""
-        return [self.envs[number].set_wrapper_attr(name, value) for number in numbers]
+        return [env.set_wrapper_attr(name, value) for env in self._each(numbers)]
 
     def env_method(self, numbers: Sequence[int], name: str, args: Any, kwargs: Any) -> list[Any]:
         """Return what a method of environments returns."""
-        return [self.envs[number].get_wrapper_attr(name)(*args, **kwargs) for number in numbers]
+        return [env.get_wrapper_attr(name)(*args, **kwargs) for env in self._each(numbers)]
 
     def env_is_wrapped(self, numbers: Sequence[int], wrapper: type[gymnasium.Wrapper]) -> list[bool]:
         """Return whether environments are wrapped in a class."""
         from stable_baselines3.common import env_util
 
-        return [env_util.is_wrapped(self.envs[number], wrapper) for number in numbers]
+        return [env_util.is_wrapped(env, wrapper) for env in self._each(numbers)]
+
+    def _each(self, numbers: Sequence[int]) -> Iterator[gymnasium.Env[Any, Any]]:
+        for number in numbers:
+            self._busy[0] = number
+            yield self.envs[number]
 
     def close(self) -> None:
         """Close the environments."""

@@ -11,6 +11,8 @@ log = logging.getLogger(__name__)
 
 RESTARTS = 10
 """How often environments may fail in a run."""
+WAITING = "waiting for the next word"
+"""What a process was doing that ended while no environment did anything."""
 QUICK_S = 10.0
 """Faults that follow each other faster than this are waited after, twice as long each time."""
 PAUSES_S = (0.05, 1.0)
@@ -33,7 +35,8 @@ class Restarts:
         """Take note of a fault; raise `WorkerError` if it was there before, or one too many."""
         self.count += 1
         place = fault.doing, fault.index, fault.episode, fault.step
-        if place in self._places:
+        # What plays an episode again has been there before without harm, or is not even made yet.
+        if place in self._places and fault.doing not in ("restore", WAITING):
             raise WorkerError(f"{fault} That was the second time at this very place, so it is no accident.", fault)
         if self.count > self.allowed:
             raise WorkerError(

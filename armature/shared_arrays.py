@@ -63,7 +63,8 @@ class SharedArrays:
         self.actions, self.rewards, self.dones = arrays["actions"], arrays["rewards"], arrays["dones"]
         self.truncated, self.success = arrays["truncated"], arrays["success"]
         self.busy = memoryview(arrays["busy"])  # which is written to in a third of the time
-        """What a group of environments is at: from twice the number of its first one on, a number and an action."""
+        """What a group of environments is at: from twice the number of its first one on, a number and an action;
+        the number is -1 when it is at none."""
         self._seen = {key: arrays[f"seen {number}"] for number, key in enumerate(self._keys)}
         self._last = {key: arrays[f"last {number}"] for number, key in enumerate(self._keys)}
 

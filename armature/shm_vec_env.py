@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import select
+import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import cached_property
 from typing import Any
@@ -16,17 +17,19 @@ from typing import Any
 import gymnasium
 import numpy as np
 
-from armature.env_group import Info, Maker
+from armature.env_group import NONE, Info, Maker
 from armature.errors import Fault, WorkerError
 from armature.journaled_vec_env import JournaledVecEnv
 from armature.remote import Refusal, Remote
-from armature.restarts import RESTARTS, Restarts
+from armature.restarts import RESTARTS, WAITING, Restarts
 from armature.shared_arrays import SharedArrays
 
 WAIT_S = 300.0
 """Seconds that an environment may take for a step."""
 START_S = 300.0
-"""Seconds that a worker may take to make its environments."""
+"""Seconds that a worker may take to make its environments for the first time."""
+START_AGAIN = 10
+"""How many times as long a worker that takes the place of another may need, besides the time for a step."""
 CLOSE_S = 10.0
 """Seconds that a worker has to close its environments."""
 
@@ -68,11 +71,13 @@ class ShmVecEnv(JournaledVecEnv):
         shares = np.array_split(np.arange(len(makers)), min(num_workers or cores(), len(makers)))
         self._workers = [Remote([makers[index] for index in share], share.tolist()) for share in shares]
         self._owner = {index: worker for worker in self._workers for index in worker.indices}
+        started, self._start_s = time.monotonic(), START_S
         for worker in self._workers:
             self._start(worker)
         if failures := self._wait(self._workers):
             self._end_workers()
             raise WorkerError(f"an environment could not be made: {next(iter(failures.values()))}")
+        self._start_s = timeout + START_AGAIN * (time.monotonic() - started)
         observation_space, action_space = self._workers[0].answer
         arrays = SharedArrays(len(makers), observation_space, action_space)
         for worker in self._workers:
@@ -148,7 +153,7 @@ class ShmVecEnv(JournaledVecEnv):
     # -------------------------------------------------------------------------------------------- starting and ending
 
     def _start(self, worker: Remote) -> None:
-        worker.start(START_S, self._timeout)
+        worker.start(self._start_s, self._timeout)
         for end in worker.ends:
             self._watched[end] = worker
             self._poll.register(end, select.POLLIN)
@@ -180,6 +185,8 @@ class ShmVecEnv(JournaledVecEnv):
 
     def _fault(self, worker: Remote, what: str, doing: str) -> Fault:
         number, step = worker.at
+        if number == NONE:  # and it is nobody's fault
+            return self._fault_of(worker.indices[0], what, WAITING, step)
         return self._fault_of(worker.indices[number], what, doing, step)
 
     def close(self) -> None:

@@ -56,6 +56,7 @@ def _serve(group: EnvGroup, channel: Channel) -> None:
     while word := _next_word(channel):
         if word == STEP:
             more = group.step()
+            group.rest()
             if more:
                 channel.send(MORE, more)
             else:
@@ -67,8 +68,10 @@ def _serve(group: EnvGroup, channel: Channel) -> None:
         except Exception as error:
             if method in OF_EPISODES:
                 raise
+            group.rest()
             channel.send(REFUSED, (isinstance(error, AttributeError), traceback.format_exc()))
         else:
+            group.rest()
             channel.send(MORE, answer)
 
 
