@@ -21,14 +21,12 @@ import logging
 import random
 import shutil
 import signal
-import statistics
 import sys
 import tempfile
 import time
 import traceback
 import warnings
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +34,7 @@ import numpy as np
 import psutil
 import report
 import torch
+from worker_faults import campaign
 
 sys.path.insert(0, str(report.ROOT))
 
@@ -44,11 +43,9 @@ import armature.myalgos  # noqa: F401 - forks need not import it again
 from armature import train
 from armature.callbacks.saving import CheckpointCallback
 from armature.checkpoints import checkpoints, newest, verify
-from armature.config import Config
 from armature.errors import ArmatureError, RunError
 from armature.plugins import load_plugins
 from armature.runs import CsvTable
-from armature.vec import make_vec_env
 from tests.disks import damages, small_disk
 from tests.hostile import Goods, artefacts
 from tests.outcomes import differences, outcome
@@ -209,94 +206,19 @@ def kills(scale: float, scratch: Path, draw: random.Random) -> list[dict[str, An
 
 # ---------------------------------------------------------------------------------------------- workers
 
-DEADLINE_S = 2.0
-"""Seconds without an answer after which a worker counts as hung, here."""
 
-
-class Noticed(logging.Handler):
-    """Remembers when a fault was told."""
-
-    def __init__(self) -> None:
-        super().__init__(logging.WARNING)
-        self.times: list[float] = []
-
-    def emit(self, record: logging.LogRecord) -> None:
-        """Take note."""
-        self.times.append(time.monotonic())
-
-
-@contextmanager
-def noticing() -> Iterator[Noticed]:
-    """Listen to what the environments warn of."""
-    handler, log = Noticed(), logging.getLogger("armature")
-    log.addHandler(handler)
-    propagate, log.propagate = log.propagate, False
-    try:
-        yield handler
-    finally:
-        log.removeHandler(handler)
-        log.propagate = propagate
+def workers(scale: float, scratch: Path, draw: random.Random) -> list[dict[str, Any]]:
+    """Kill workers, stop them so that they hang, let environments raise; compare with a run without faults."""
+    rows = []
+    for how, count in (("kill", 100), ("hang", 30), ("raise", 30)):
+        rows.append(campaign(how, max(2, round(count * scale))))
+        print(rows[-1], flush=True)
+    return rows
 
 
 def workers_of(process: psutil.Process) -> list[psutil.Process]:
     """Return the worker processes below a process: those that a fork server has begun."""
     return [child for server in process.children() for child in server.children()]
-
-
-def same_steps(ours: Any, theirs: Any) -> bool:
-    """Return whether two vectors gave the same observations, rewards and ends."""
-    return all(np.array_equal(one, other) for one, other in zip(ours[:3], theirs[:3], strict=True))
-
-
-def workers(scale: float, scratch: Path, draw: random.Random) -> list[dict[str, Any]]:
-    """Kill workers, stop them so that they hang, let environments raise; compare each step with a fault-free one."""
-    rows = []
-    for how, count in (("kill -9", 100), ("hang", 30), ("exception", 30)):
-        rows.append({"fault": how, **_fail(how, max(2, round(count * scale)), scratch, draw)})
-        print(rows[-1], flush=True)
-    return rows
-
-
-def _fail(how: str, count: int, scratch: Path, draw: random.Random) -> dict[str, Any]:
-    flags = scratch / "raise"
-    flags.mkdir(exist_ok=True)
-    fragile = str(Path(__file__).with_name("fragile_reach.py"))
-    keys = {"env_name": "fragile/Reach-v0", "plugins": [fragile], "env_kwargs": {"folder": str(flags)}}
-    config = Config(**keys, num_envs=8, worker_timeout=DEADLINE_S, worker_restarts=1000)
-    load_plugins(config.plugins)
-    noticed_after, wrong, faults, this = [], 0, 0, psutil.Process()
-    space = None
-    with (
-        noticing() as noticed,
-        closing(make_vec_env(config.model_copy(update={"num_workers": 0}), "train", 8)) as expected,
-        closing(make_vec_env(config.model_copy(update={"num_workers": 2}), "train", 8)) as env,
-    ):
-        space = env.action_space
-        space.seed(0)
-        wrong += not np.array_equal(env.reset(), expected.reset())
-        while faults < count:
-            steps = draw.randrange(5, 40)
-            for step in range(steps):
-                actions = np.stack([space.sample() for _ in range(8)])
-                told, begun = len(noticed.times), time.monotonic()
-                if step == steps - 1:
-                    faults += 1
-                    if how == "exception":
-                        (flags / "now").touch()
-                    else:
-                        victim = draw.choice(workers_of(this))
-                        victim.send_signal(signal.SIGKILL if how == "kill -9" else signal.SIGSTOP)
-                got = env.step(actions)
-                wrong += not same_steps(got, expected.step(actions))
-                noticed_after += [when - begun for when in noticed.times[told : told + 1]]
-    return {
-        "faults": faults,
-        "noticed": len(noticed_after),
-        "steps different": int(wrong),
-        "noticed after, longest (s)": round(max(noticed_after), 3),
-        "noticed after, median (s)": round(statistics.median(noticed_after), 3),
-        "deadline (s)": DEADLINE_S if how == "hang" else None,
-    }
 
 
 # ---------------------------------------------------------------------------------------------- files
@@ -494,7 +416,7 @@ def soak(scale: float, scratch: Path, draw: random.Random) -> list[dict[str, Any
     """Train for an hour in workers, of which one is killed or stopped every few seconds; watch memory and files."""
     seconds = 3600 * scale
     argv = [
-        *("--algo=fast_sac", "--num_envs=8", "--num_workers=2", "--worker_timeout=3", "--worker_restarts=100000"),
+        *("--algo=fast_sac", "--num_envs=8", "--num_workers=2", "--worker_timeout=5", "--worker_restarts=100000"),
         *("--algo_kwargs.buffer_size=20000", "--eval_freq=5000", "--eval_episodes=10"),
         *("--steps=10000000", f"--logdir={scratch}", "--tensorboard=false", "--checkpoint_freq=2000"),
     ]

@@ -1,6 +1,4 @@
-"""Workers that are killed, hang or raise at random instants: what is seen is compared with a run without faults.
-
-    python benchmarks/worker_faults.py
+"""Workers that are killed, hang or raise at random instants; a part of faults.py.
 
 Pushing, random actions, in worker processes. A thread kills workers (SIGKILL) or stops them for ever (SIGSTOP), often
 two at once, whatever they are at; an environment raises when it finds a file. Then as many steps are taken without
@@ -9,14 +7,10 @@ faults, and all observations, rewards, flags and infos are compared.
 
 from __future__ import annotations
 
-import os
-
-os.environ["OMP_NUM_THREADS"] = "1"  # workers have one thread each: before numpy starts threads of its own
-
-import argparse
 import functools
 import hashlib
 import logging
+import os
 import random
 import signal
 import statistics
@@ -30,7 +24,6 @@ from typing import Any
 
 import gymnasium
 import numpy as np
-import report
 
 from armature.config import Config
 from armature.shm_vec_env import ShmVecEnv
@@ -127,9 +120,11 @@ def seen(env: ShmVecEnv, goes_on: Callable[[int], bool]) -> tuple[int, str]:
 
 
 def campaign(how: str, count: int) -> dict[str, Any]:
-    """Return what came of a number of faults."""
+    """Return what came of a number of faults; `how` is kill, hang or raise."""
     notices = Notices()
-    logging.getLogger("armature.restarts").addHandler(notices)
+    log = logging.getLogger("armature.restarts")
+    log.addHandler(notices)
+    log.propagate = False
     with tempfile.TemporaryDirectory() as folder:
         makers: list[Any] = [functools.partial(make, folder, index) for index in range(ENVS)]
         with closing(ShmVecEnv(makers, WORKERS, timeout=TIMEOUT_S, restarts=10**6)) as env:
@@ -143,31 +138,15 @@ def campaign(how: str, count: int) -> dict[str, Any]:
             steps, disturbed = seen(env, goes_on)
         with closing(ShmVecEnv(makers, WORKERS, restarts=0)) as env:
             _, undisturbed = seen(env, lambda step: step < steps)
-    logging.getLogger("armature.restarts").removeHandler(notices)
+    log.removeHandler(notices)
     waits = [min((seen - at for seen in notices.times if seen > at), default=0.0) for at in trouble.done]
-    row = {
-        "how": how,
+    return {
+        "fault": how,
         "faults": len(trouble.done),
         "replaced": len(notices.times),
         "steps": steps,
-        "identical": disturbed == undisturbed,
-        "noticed_after_s": {"median": round(statistics.median(waits), 3), "longest": round(max(waits), 3)},
+        "different": disturbed != undisturbed,
+        "noticed after (s), median": round(statistics.median(waits), 3),
+        "longest": round(max(waits), 3),
+        "deadline (s)": TIMEOUT_S if how == "hang" else None,
     }
-    print(row)
-    return row
-
-
-def main() -> None:
-    """Do harm, print and write."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--kills", type=int, default=100)
-    parser.add_argument("--hangs", type=int, default=30)
-    parser.add_argument("--raises", type=int, default=30)
-    args = parser.parse_args()
-    logging.getLogger("armature.restarts").propagate = False
-    rows = [campaign(*each) for each in (("kill", args.kills), ("hang", args.hangs), ("raise", args.raises))]
-    report.write("worker_faults", {"num_envs": ENVS, "workers": WORKERS, "timeout_s": TIMEOUT_S, "rows": rows})
-
-
-if __name__ == "__main__":
-    main()
