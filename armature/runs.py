@@ -305,7 +305,7 @@ def _git_revision() -> str | None:
 
 def write_fault(run: Path, fault: Fault) -> None:
     """Write `fault.json`: which environment failed, in which episode, after which actions, and how."""
-    write_json(run / "fault.json", {**asdict(fault), "actions": fault.actions.tolist()})
+    write_json(run / "fault.json", {**asdict(fault), "actions": fault.actions.tolist(), "error": str(fault)})
 
 
 # ---------------------------------------------------------------------------------------------- tables

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import statistics
+import threading
 import time
 from collections import deque
 from collections.abc import Iterable, Mapping
@@ -197,6 +198,7 @@ class _TensorBoard(TensorBoardOutputFormat):
         self._folder, self._purge_step, self._writing = folder, purge_step, Forgiving("TensorBoard's files")
         self._is_closed = False
         self.writer: Any = None
+        threading.excepthook = _without_failing_disks
 
     def write(self, key_values: dict[str, Any], key_excluded: dict[str, tuple[str, ...]], step: int = 0) -> None:
         """Write numbers of a step."""
@@ -216,6 +218,13 @@ class _TensorBoard(TensorBoardOutputFormat):
         with self._writing:
             if self.writer is not None:
                 super().close()
+
+
+def _without_failing_disks(args: threading.ExceptHookArgs) -> None:
+    """Print no traceback of TensorBoard's thread when a disk fails: the next write says it in one line."""
+    failing = issubclass(args.exc_type, OSError) and type(args.thread).__name__ == "_AsyncWriterThread"
+    if not failing:
+        threading.__excepthook__(args)
 
 
 def _mean(values: Iterable[float]) -> float | None:
