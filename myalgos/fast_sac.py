@@ -122,7 +122,7 @@ class FastSAC(SAC):
 
     def set_state(self, state: Mapping[str, Any]) -> None:
         """Draw the same batches again when training goes on."""
-        self._to_draw_again, self._drawn_from = int(state["due"]), list(state["drawn_from"])
+        self._to_draw_again, self._drawn_from = int(state.get("due", 0)), list(state.get("drawn_from", []))
 
     # -------------------------------------------------------------------------------------------- when
 
