@@ -161,7 +161,3 @@ class EnvGroup:
         """Close the environments."""
         for env in self.envs:
             env.close()
-
-
-def _rest(info: Info) -> Info:
-    return {name: value for name, value in info.items() if name != "is_success"}
