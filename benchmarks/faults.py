@@ -16,6 +16,7 @@ import os
 os.environ["OMP_NUM_THREADS"] = "1"  # forks must find no threads
 
 import argparse
+import contextlib
 import json
 import logging
 import random
@@ -425,8 +426,9 @@ def soak(scale: float, scratch: Path, draw: random.Random) -> list[dict[str, Any
     while time.monotonic() - begun < seconds and not over(process):
         time.sleep(draw.uniform(2, 8))
         victims, done = workers_of(watched), _size(run / "monitor.csv")
-        if len(victims) == 2 and done > episodes:  # it has got on: the same step twice would be no accident
-            victims[draw.randrange(2)].send_signal(draw.choice([signal.SIGKILL, signal.SIGSTOP]))
+        if victims and done > episodes:  # it has got on: the same step twice would be no accident
+            with contextlib.suppress(psutil.NoSuchProcess):
+                draw.choice(victims).send_signal(draw.choice([signal.SIGKILL, signal.SIGSTOP]))
             faults, episodes = faults + 1, done
         seen.append((time.monotonic() - begun, watched.memory_info().rss / 2**20, watched.num_fds()))
     os.kill(process, signal.SIGTERM)
