@@ -38,7 +38,7 @@ def save_episodes(model: Any, folder: Path) -> dict[str, Any]:
         actions=np.concatenate([state.actions for state in states]),
     )
     episodes = _episode_log(model.env)
-    return {"episodes": episodes.get_state(), "seen": fingerprint(episodes.last_step[0])}
+    return {"episodes": episodes.get_state(), "seen": fingerprint(episodes.last_step[:1])}
 
 
 def restore_episodes(model: Any, folder: Path, state: Mapping[str, Any]) -> None:
@@ -59,7 +59,7 @@ def restore_episodes(model: Any, folder: Path, state: Mapping[str, Any]) -> None
     if model.get_vec_normalize_env() is not None:
         model._last_original_obs = model.get_vec_normalize_env().get_original_obs()
     model._last_episode_starts = np.ones(env.num_envs, dtype=bool)  # `carried` knows better
-    if fingerprint(_episode_log(env).last_step[0]) != state["seen"]:
+    if fingerprint(_episode_log(env).last_step[:1]) != state["seen"]:
         log.warning("resume: diverged at step %d: the environments do not show what they did", model.num_timesteps)
 
 

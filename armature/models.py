@@ -184,7 +184,8 @@ def save_checkpoint(
         if replay:
             replay.save(model, draft, earlier)
         np.savez(draft / "carried.npz", **carried(model))  # type: ignore[arg-type]
-        state = {"random": random_state(model), "callbacks": callbacks, **save_episodes(model, draft)}
+        state = {"random": random_state(model), "callbacks": callbacks, "num_envs": model.n_envs}
+        state |= save_episodes(model, draft)
         write_json(draft / "state.json", state)
 
     write_folder(folder, model.num_timesteps, write, earlier)
@@ -368,7 +369,7 @@ def restore_model(model: Any, folder: Path, replay: ReplayFiles | None = None) -
     _restore_statistics(model, folder)
     if description.get("demonstrations") != _demonstrations_of(model):
         log.warning("demonstrations.path holds other demonstrations than when %s was saved", folder)
-    same_envs = description["config"].get("num_envs") == model.n_envs
+    same_envs = state.get("num_envs") == model.n_envs
     if same_envs and (folder / FOLDER).is_dir():
         (replay or ReplayFiles()).load(model, folder)
     elif getattr(model, "replay_buffer", None) is not None:
@@ -377,10 +378,12 @@ def restore_model(model: Any, folder: Path, replay: ReplayFiles | None = None) -
         )
         model.learning_starts += model.num_timesteps
     if not same_envs:
-        log.warning("episodes begin anew: %s has %s environments", folder, description["config"].get("num_envs"))
+        log.warning("episodes begin anew: %s has %s environments", folder, state.get("num_envs"))
         return state["callbacks"], RolloutStart(state["random"], {})
     restore_episodes(model, folder, state)
-    return state["callbacks"], RolloutStart(state["random"], read_any_arrays(folder / "carried.npz"))
+    start = RolloutStart(state["random"], read_any_arrays(folder / "carried.npz"))
+    set_carried(model, start.carried, whole=False)  # loops look at some of it before the first rollout
+    return state["callbacks"], start
 
 
 def _read_description(folder: Path) -> dict[str, Any]:

@@ -164,10 +164,15 @@ def carried(model: BaseAlgorithm) -> Arrays:
     return {name: torch.as_tensor(leaf).detach().cpu().numpy().copy() for name, leaf in _carried(model).items()}
 
 
-def set_carried(model: BaseAlgorithm, arrays: Mapping[str, np.ndarray]) -> None:
-    """Put back what `carried` returned; raise `RunError` if it is another model's."""
+def set_carried(model: BaseAlgorithm, arrays: Mapping[str, np.ndarray], whole: bool = True) -> None:
+    """Put back what `carried` returned; raise `RunError` if it is another model's.
+
+    Not `whole` leaves out what has another shape yet, for models that have not begun.
+    """
     for name, leaf in _carried(model).items():
         kept, tensor = arrays.get(name), torch.as_tensor(leaf).data  # the memory of an array is shared
+        if not whole and (kept is None or kept.shape != tensor.shape):
+            continue
         if kept is None or kept.shape != tensor.shape or kept.dtype != tensor.cpu().numpy().dtype:
             raise RunError(f"the checkpoint holds no {name} of shape {tuple(tensor.shape)} and type {tensor.dtype}.")
         if not np.isfinite(kept).all():

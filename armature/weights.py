@@ -24,7 +24,7 @@ from torch.nn.modules.module import register_module_parameter_registration_hook
 
 from armature.archives import checked_members, read_members
 from armature.arrays import Arrays, read_arrays
-from armature.errors import ArmatureError, DivergedError, RunError
+from armature.errors import ArmatureError, DivergedError, NotFiniteError, RunError
 from armature.plain_files import open_plain
 
 VARIABLES = "pytorch_variables"
@@ -77,6 +77,9 @@ def divergence_explained(model: BaseAlgorithm) -> Iterator[None]:
     """Let an exception that comes of weights that are not finite say so."""
     try:
         yield
+    except NotFiniteError:  # an action, perhaps, that comes of weights
+        refuse_diverged(model)
+        raise
     except ArmatureError:
         raise
     except Exception:  # NaN fails wherever it is noticed first: in a distribution, in an environment, in a plugin

@@ -16,7 +16,7 @@ from armature.agent_model import AgentModel
 from armature.argument_checks import check_arguments
 from armature.errors import PluginError, RunError
 from armature.hyperparameters import hyperparameters
-from armature.models import load_pretrained, make_model
+from armature.models import load_pretrained, make_model, restore_model
 from armature.runs import CsvTable
 from armature.vec import make_vec_env
 
@@ -339,7 +339,7 @@ def test_g2_g3_g26_state_is_kept_through_saving_resuming_and_replay(agent_config
     assert resumed.model.episode_nums.min() >= 10, "episodes are not numbered anew"
 
     again = build(config)
-    session.checkpoints.restore(again, session.checkpoints.save())
+    restore_model(again, session.checkpoints.save())[1].put_into(again)
     assert np.array_equal(again.agent.rng.random(3), draws)
 
     fresh = build(config)

@@ -231,9 +231,9 @@ def test_files_of_an_earlier_checkpoint_are_shared(tmp_path, monkeypatch):
     first, _ = grow(tmp_path, 3)
     earlier = Earlier(first)
     read, synced = [], []
-    opened, sync = checkpoints.open_plain, checkpoints._sync_file
+    opened, sync = checkpoints.open_plain, checkpoints.sync_file
     monkeypatch.setattr(checkpoints, "open_plain", lambda path: read.append(path.name) or opened(path))
-    monkeypatch.setattr(checkpoints, "_sync_file", lambda path: synced.append(path.name) or sync(path))
+    monkeypatch.setattr(checkpoints, "sync_file", lambda path: synced.append(path.name) or sync(path))
     second, written = grow(tmp_path, 4, earlier)
     monkeypatch.undo()
     assert written == [3]

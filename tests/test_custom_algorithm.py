@@ -301,7 +301,7 @@ def test_a16_training_starts_from_a_pretrained_model_with_its_state(make_config,
     config = make_config("remembering", algo_kwargs=SMALL["plain_ppo"], steps=64)
     session = train(config)
     session.model.memory = np.array([3.0, 4.0])
-    session.checkpoints._saved = None  # this very step is saved already
+    session.checkpoints.saved_at = None  # this very step is saved already
     checkpoint = session.checkpoints.save()
     fresh = build(config)
     restore_model(fresh, checkpoint)

@@ -382,7 +382,7 @@ def test_e10_f5_x15_d33_a_stats_writer_gets_metrics_and_its_failure_ends_nothing
         {"good": "own_writer:make", "bad": "own_writer:broken"},
         group="armature.stats_writers",
     )
-    session = train(make_config(steps=300))
+    session = train(make_config(steps=300, eval_freq=0))
     assert session.model.num_timesteps >= 300
     import own_writer
 

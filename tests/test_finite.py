@@ -38,7 +38,7 @@ def spoilt(tmp_path):
         ("first", float("nan"), r"the first observation 'goal' of environment . .* step 0 of episode 1"),
     ],
 )
-def test_f8_the_run_stops_at_the_step_that_a_number_is_none(what, number, told, workers, spoilt):
+def test_the_run_stops_at_the_step_that_a_number_is_none(what, number, told, workers, spoilt):
     env = spoilt(what, workers=workers, number=number)
     env.reset()
     shown = []
@@ -57,7 +57,7 @@ def test_f8_the_run_stops_at_the_step_that_a_number_is_none(what, number, told, 
 
 @pytest.mark.parametrize("workers", [0, 2])
 @pytest.mark.parametrize("what", ["observation", "reward", "last"])
-def test_f8_an_episode_with_such_a_number_can_be_cut(what, workers, spoilt, caplog):
+def test_an_episode_with_such_a_number_can_be_cut(what, workers, spoilt, caplog):
     env = spoilt(what, "skip", workers)
     before = env.reset()
     cuts = 0

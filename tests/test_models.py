@@ -478,10 +478,13 @@ def test_without_its_buffer_a_run_collects_before_it_learns(make_config, train, 
     assert "no replay buffer" in caplog.text
 
 
-def test_another_number_of_environments_is_refused(trained):
-    config = trained.config.model_copy(update={"num_envs": 1})
-    with pytest.raises(RunError, match="num_envs"):
-        restore_model(build(config), trained.checkpoints.save())
+def test_with_another_number_of_environments_episodes_and_replay_begin_anew(trained, caplog):
+    """Which the command line has to allow."""
+    fresh = build(trained.config.model_copy(update={"num_envs": 1}))
+    restore_model(fresh, trained.checkpoints.save())
+    assert "episodes begin anew" in caplog.text
+    assert fresh.replay_buffer.size() == 0
+    assert fresh.num_timesteps == trained.model.num_timesteps
 
 
 def test_other_spaces_are_refused(trained, make_config):

@@ -215,7 +215,7 @@ def test_e2_d25_killed_at_twenty_moments_a_run_goes_on(tmp_path):
         child.join()
         folder = newest(run)
         reached.append(int(folder.name))
-        assert {"normalization.npz", "replay/observations.npy", "state.json"} <= set(verify(folder)["files"])
+        assert {"normalization.npz", "replay/000000000.npz", "state.json"} <= set(verify(folder)["files"])
         assert Config.load(run / "config.json").algo == "sac"
         assert json.loads((run / "run.json").read_text())["seed"] == 0
         argv = ["--resume", str(run), "--allow-import", TOY]
@@ -276,7 +276,7 @@ def test_f19_t13_d29_weights_that_are_not_finite_are_not_saved(make_config, trai
     """The message names one; the last good checkpoint and the best model stay as they are."""
     first = train(make_config("td3", steps=100, checkpoint_freq=50))
     config = make_config("td3", steps=1000, checkpoint_freq=50, log_freq=0, eval_freq=0)
-    with pytest.raises(DivergedError, match=r"policy\.actor\S+ holds NaN or infinity at 150 steps.*learning_rate"):
+    with pytest.raises(DivergedError, match=r"the action of environment 0 is not finite at step.*learning_rate"):
         train(config, first.run, newest(first.run), extra=[Poison(120)])
     assert newest(first.run).name == "000000100"
     for folder in (*checkpoints(first.run), first.run / "best"):

@@ -136,7 +136,7 @@ def build(config):
     return make_model("stable_baselines3:SAC", None, dict(config.algo_kwargs), make_vec_env(config, "train", 2), config)
 
 
-def test_f8_a_gradient_that_is_not_finite_stops_the_run(make_config):
+def test_a_gradient_that_is_not_finite_stops_the_run(make_config):
     model = build(make_config("sac"))
     guard_gradients(model, "stop")
     for parameter in model.actor.parameters():
@@ -145,7 +145,7 @@ def test_f8_a_gradient_that_is_not_finite_stops_the_run(make_config):
         model.actor.optimizer.step()
 
 
-def test_f8_or_leaves_the_update_out(make_config, caplog):
+def test_or_leaves_the_update_out(make_config, caplog):
     model = build(make_config("sac"))
     guard_gradients(model, "skip")
     before = [parameter.clone() for parameter in model.critic.parameters()]

@@ -160,7 +160,7 @@ def test_of_ten_starts_at_once_one_wins(tmp_path):
     assert sorted(found, key=str) == [3] * 9 + ["won"]
 
 
-def test_e11_the_lock_of_a_dead_process_is_taken_over_with_a_word(tmp_path, caplog):
+def test_the_lock_of_a_dead_process_is_taken_over_with_a_word(tmp_path, caplog):
     (tmp_path / "run.lock").write_text("process 4194304 on elsewhere, boot 1\n")
     with run_lock(tmp_path):
         assert f"process {os.getpid()} on {socket.gethostname()}, boot " in (tmp_path / "run.lock").read_text()
