@@ -17,6 +17,7 @@ os.environ["OMP_NUM_THREADS"] = "1"  # forks must find no threads
 
 import argparse
 import contextlib
+import functools
 import json
 import logging
 import random
@@ -27,7 +28,7 @@ import tempfile
 import time
 import traceback
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -123,6 +124,7 @@ def resumed(run: Path, argv: list[str]) -> list[str]:
     return [f"--resume={run}"] if (run / "config.json").is_file() else argv
 
 
+@functools.cache
 def undisturbed(algo: str, envs: int, logdir: Path) -> tuple[dict[str, str], float]:
     """Return what a training ends with, and the seconds that it takes, when nothing happens to it."""
     name, started = f"{plain(algo)}-{envs}-straight", time.monotonic()
@@ -141,8 +143,8 @@ def leftovers(run: Path) -> list[str]:
     return [path.name for place in places if place.is_dir() for path in place.glob(".*.*")]
 
 
-def wait_to_kill(process: int, run: Path, draw: random.Random, while_saving: bool, longest: float) -> None:
-    """Kill a training at a random time, or a few milliseconds into its saving."""
+def wait(process: int, run: Path, draw: random.Random, while_saving: bool, longest: float) -> None:
+    """Wait for a random time, or until a few milliseconds into the next saving."""
     end = time.monotonic() + draw.uniform(0.0, longest)
     while time.monotonic() < end and not over(process):
         time.sleep(0.002)
@@ -150,27 +152,37 @@ def wait_to_kill(process: int, run: Path, draw: random.Random, while_saving: boo
         while not over(process) and not leftovers(run):
             time.sleep(0.0003)
         time.sleep(draw.uniform(0, 0.015))
-    os.kill(process, signal.SIGKILL)
 
 
 def cut_again_and_again(
-    algo: str, envs: int, workers: int, cuts: int, logdir: Path, draw: random.Random, saving_share: float = 0.0
-) -> dict[str, int]:
-    """Kill trainings until so many kills are done, resume them until they end; count what came of it."""
+    algo: str,
+    envs: int,
+    workers: int,
+    cuts: int,
+    logdir: Path,
+    draw: random.Random,
+    numbers: Sequence[int] = (signal.SIGKILL,),
+    saving_share: float = 0.0,
+) -> dict[str, Any]:
+    """Send signals to trainings until so many are sent, resume them until they end; count what came of it."""
     straight, seconds = undisturbed(algo, envs, logdir)
-    found = {"kills": 0, "while saving": 0, "runs": 0, "unreadable": 0, "different": 0, "diverged": 0}
-    while found["kills"] < cuts:
+    found: dict[str, Any] = {"cuts": 0, "while saving": 0, "runs": 0, "unreadable": 0, "different": 0, "diverged": 0}
+    slowest = 0.0
+    while found["cuts"] < cuts:
         name = f"{plain(algo)}-{envs}-{workers}-{found['runs']}"
         run, log = logdir / name, logdir / f"{name}.log"
-        argv, status = arguments(algo, envs, workers, logdir, name), -signal.SIGKILL
-        while status == -signal.SIGKILL:
-            process = begin(resumed(run, argv), log)
-            if found["kills"] < cuts:
+        argv, cut = arguments(algo, envs, workers, logdir, name), True
+        while cut:
+            process, number, sent = begin(resumed(run, argv), log), draw.choice(numbers), time.monotonic()
+            if found["cuts"] < cuts:
                 # Longer than the start takes, so that runs get on; more than once through what is left.
-                wait_to_kill(process, run, draw, draw.random() < saving_share, 0.4 * seconds + 2.5 * bool(workers))
+                wait(process, run, draw, draw.random() < saving_share, 0.4 * seconds + 2.5 * bool(workers))
+                os.kill(process, number)
+                sent = time.monotonic()
             status = finish(process)
-            if status == -signal.SIGKILL:
-                found["kills"] += 1
+            if cut := status in (-number, 128 + number):
+                slowest = max(slowest, time.monotonic() - sent)
+                found["cuts"] += 1
                 found["while saving"] += bool(leftovers(run))
         found["runs"] += 1
         found["unreadable"] += status != 0
@@ -180,7 +192,7 @@ def cut_again_and_again(
             print(f"  {name}: status {status}, {differences(straight, outcome(run)) if not status else ''}, see {log}")
         else:
             shutil.rmtree(run)
-    return found
+    return {**found, "slowest end (s)": round(slowest, 2)}
 
 
 def resume(scale: float, scratch: Path, draw: random.Random) -> list[dict[str, Any]]:
@@ -201,6 +213,16 @@ def kills(scale: float, scratch: Path, draw: random.Random) -> list[dict[str, An
     for algo in ("fast_sac", "ppo"):
         found = cut_again_and_again(algo, 8, 0, max(3, round(150 * scale)), scratch, draw, saving_share=0.6)
         rows.append({"algo": algo, **found})
+        print(rows[-1], flush=True)
+    return rows
+
+
+def signals(scale: float, scratch: Path, draw: random.Random) -> list[dict[str, Any]]:
+    """Send the signals that save at random times; what is resumed must end the same."""
+    numbers, rows = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1), []
+    for algo, workers in (("ppo", 0), ("ppo", 2), ("fast_sac", 0), ("fast_sac", 2)):
+        found = cut_again_and_again(algo, 8, workers, max(2, round(50 * scale)), scratch, draw, numbers)
+        rows.append({"algo": algo, "workers": workers, **found})
         print(rows[-1], flush=True)
     return rows
 
@@ -312,7 +334,6 @@ def _disturb(
     found: dict[str, Any],
 ) -> None:
     straight, seconds = undisturbed("fast_sac", 8, disk.parent)
-    shutil.rmtree(disk.parent / "fast_sac-8-straight")
     run, log = disk / "run", disk.parent / f"{disk.name}.log"
     log.touch(0o666)
     for path in (disk, log):
@@ -472,7 +493,7 @@ def _rows_until(table: Path, steps: int) -> list[dict[str, str]]:
     return [{key: value for key, value in row.items() if "time" not in key} for row in rows]
 
 
-SECTIONS = {part.__name__: part for part in (resume, kills, workers, files, hostile, disks, cost, soak)}
+SECTIONS = {part.__name__: part for part in (resume, kills, signals, workers, files, hostile, disks, cost, soak)}
 
 
 def main() -> None:
