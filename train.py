@@ -42,7 +42,7 @@ if TYPE_CHECKING:  # torch and SB3 are imported when a run starts, not to print 
 RESUMABLE = {
     *("steps", "log_freq", "eval_freq", "eval_episodes", "final_eval_episodes", "record"),
     *("checkpoint_freq", "checkpoint_minutes", "keep_checkpoints", "save_replay_buffer", "tensorboard"),
-    *("num_workers", "worker_timeout", "worker_restarts"),
+    *("num_workers", "worker_timeout", "worker_restarts", "on_nan"),
 }
 """Keys that may change when a run is resumed; another value of any other would make it another run."""
 INEXACT = {"num_envs", "torch_threads", "device"}
