@@ -258,13 +258,14 @@ def finish(config: Config, run: Path, model: Any, metrics: MetricsCallback) -> N
     env = make_vec_env(config, "replay", min(config.final_eval_episodes, 10))
     found = evaluate(trained, env, config.final_eval_episodes)
     env.close()
-    write_summary(run, steps=steps, wall_time_s=metrics.wall_time_s, episodes=metrics.episodes, evaluation=found)
     if any((run / table).is_file() for table in ("metrics.csv", "evaluations.csv")):  # both can be switched off
         plot_learning_curve(run)
     if config.record != "none":
         stage = make_vec_env(config, "replay", 1, render_mode="rgb_array")
         film(trained, stage, run / "videos" / f"replay.{config.record}", FILMED_EPISODES)
         stage.close()
+    # Last: it says that nothing is left to be done.
+    write_summary(run, steps=steps, wall_time_s=metrics.wall_time_s, episodes=metrics.episodes, evaluation=found)
     rate = ""
     if found.success_rate is not None and found.success_interval is not None:
         low, high = found.success_interval
