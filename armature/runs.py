@@ -68,10 +68,16 @@ def _named_run(run: Path) -> Path:
     try:
         run.mkdir()
     except FileExistsError:
-        raise RunError(
-            f"{run} exists. Continue it with: python train.py --resume {run}; or choose another run_name."
-        ) from None
+        if not _never_began(run):
+            raise RunError(
+                f"{run} exists. Continue it with: python train.py --resume {run}; or choose another run_name."
+            ) from None
     return run
+
+
+def _never_began(run: Path) -> bool:
+    """Return whether a folder is what a start leaves that was killed before it had written anything."""
+    return run.is_dir() and all(path.name == "run.lock" or path.name.startswith(".new.") for path in run.iterdir())
 
 
 def _numbered_run(logdir: Path, stem: str) -> Path:

@@ -70,6 +70,16 @@ def test_simultaneous_starts_get_folders_of_their_own(tmp_path):
     assert len(set(runs)) == 32
 
 
+def test_a_start_that_was_killed_at_once_does_not_take_the_name(tmp_path):
+    run = new_run(Config(logdir=str(tmp_path), run_name="mine"))
+    with run_lock(run):
+        (run / ".new.config.json.17-abc").touch()
+    assert new_run(Config(logdir=str(tmp_path), run_name="mine")) == run
+    (run / "notes.txt").touch()
+    with pytest.raises(RunError, match="exists"):
+        new_run(Config(logdir=str(tmp_path), run_name="mine"))
+
+
 def test_f3_d28_t12_a_name_that_is_taken_is_refused_with_the_way_to_resume(tmp_path):
     config = Config(logdir=str(tmp_path), run_name="mine")
     new_run(config)
