@@ -82,7 +82,7 @@ def test_a_start_that_was_killed_at_once_does_not_take_the_name(tmp_path):
 
 def test_f3_d28_t12_a_name_that_is_taken_is_refused_with_the_way_to_resume(tmp_path):
     config = Config(logdir=str(tmp_path), run_name="mine")
-    new_run(config)
+    config.save(new_run(config) / "config.json")
     with pytest.raises(RunError, match=re.escape(f"--resume {tmp_path / 'mine'}")):
         new_run(config)
 
