@@ -307,7 +307,10 @@ def hostile(scale: float, scratch: Path, draw: random.Random) -> list[dict[str, 
 
 
 def disks(scale: float, scratch: Path, draw: random.Random) -> list[dict[str, Any]]:
-    """Fill the disk, make it read-only, or remove the run's folder while it trains; give it back or not."""
+    """Fill the disk, make it read-only, or remove the run's folder while it trains; give it back or not.
+
+    For root, who trains as nobody here: the packages must be where everybody can read them.
+    """
     scratch.chmod(0o755)
     train.main([*arguments("fast_sac", 2, 0, scratch, "first"), "--steps=300"])  # forks can read no modules then
     rows = []
