@@ -56,17 +56,6 @@ def read_any_arrays(path: Path) -> Arrays:
     return {name.removesuffix(".npy"): parse_array(data, f"{path}: {name}").copy() for name, data in members.items()}
 
 
-def open_array(path: Path, shape: tuple[int, ...], dtype: np.dtype[Any]) -> np.ndarray:
-    """Return an npy file as an array in the file; raise `RunError` if it is damaged or of another shape or type."""
-    with open_plain(path) as file:
-        found, fortran_order, kind = _read_header(file, str(path))
-        _require(found, kind, shape, dtype, str(path))
-        _require_size(file, found, kind, str(path))
-        if math.prod(shape) == 0:
-            return np.zeros(shape, dtype)  # nothing cannot be mapped
-        return np.memmap(file, dtype, "r", file.tell(), shape, "F" if fortran_order else "C")
-
-
 def parse_array(data: bytes, where: str) -> np.ndarray:
     """Return what an npy file holds, as an array that cannot be written to; raise `RunError` if it is damaged.
 

@@ -45,6 +45,8 @@ class _Written:
     rows: int
     infos: list[Any]
     """Names and types of the columns of infos, which may become fewer."""
+    longest: int
+    """Rows of the longest whole episode, if episodes matter."""
 
 
 class ReplayFiles:
@@ -78,8 +80,8 @@ class ReplayFiles:
     def saved(self, model: Any, checkpoint: Path) -> None:
         """Take note that what `save` wrote stands in a checkpoint now."""
         buffer = model.replay_buffer
-        written = _Written(checkpoint, model.num_timesteps, _unsettled(buffer), _rows(buffer), _info_kinds(buffer))
-        self._before_last, self._last = self._last, written
+        facts = _unsettled(buffer), _rows(buffer), _info_kinds(buffer), _longest_episode(buffer)
+        self._before_last, self._last = self._last, _Written(checkpoint, model.num_timesteps, *facts)
 
     def load(self, model: Any, checkpoint: Path) -> None:
         """Fill a model's fresh replay buffer with what was written; raise `RunError` if it does not fit."""
@@ -103,7 +105,7 @@ class ReplayFiles:
             return everything
         # Hindsight forgets the whole episode that it begins to overwrite; and a buffer that saves memory keeps the last
         # observation in the row after the last one.
-        ahead = 1 + _longest_episode(buffer)
+        ahead = 1 + max(before.longest, _longest_episode(buffer))
         count = (buffer.pos - before.unsettled) % size + ahead
         if (steps - before.steps) // buffer.n_envs + ahead >= size or count >= size:  # perhaps more than once around
             return everything

@@ -12,6 +12,7 @@ from stable_baselines3 import HerReplayBuffer
 from stable_baselines3.common.envs import BitFlippingEnv
 from stable_baselines3.common.vec_env import DummyVecEnv
 
+from armature.checkpoints import write_folder
 from armature.combos import implemented_combos
 from armature.config import Config
 from armature.errors import PluginError
@@ -343,6 +344,30 @@ def test_a_saved_buffer_goes_on_as_the_one_that_was_saved(steps, tmp_path):
     assert same_batches(old, new)
     assert new.infos.columns.keys() == old.infos.columns.keys() == {("TimeLimit.truncated",), ("place", "x")}
     assert new.replayable.tolist() == old.replayable.tolist() == (new.ep_length > 0).sum(axis=0).tolist()
+
+
+def test_checkpoints_that_share_files_hold_what_is_stored(tmp_path, monkeypatch):
+    """Also where short episodes begin to overwrite a long one, which is then forgotten as a whole."""
+    monkeypatch.setattr("armature.replay.BLOCK_BYTES", 1)
+    buffer, files, step = make_buffer(copy_info_dict=True), ReplayFiles(), 0
+    shared = 0
+    for transition in [*transitions(45, (30, 30)), *transitions(150, (1, 2), seed=1), *transitions(60, (9, 9))]:
+        buffer.add(*copy.deepcopy(transition))
+        step += 1
+        if step % 3:
+            continue
+        model, target = SimpleNamespace(replay_buffer=buffer, num_timesteps=step * ENVS), tmp_path / str(step)
+        earlier = files.earlier()
+        write_folder(
+            target, step, lambda draft, model=model, earlier=earlier: files.save(model, draft, earlier), earlier
+        )
+        files.saved(model, target)
+        shared += len(earlier.linked) if earlier else 0
+        fresh = make_buffer(copy_info_dict=True)
+        ReplayFiles().load(SimpleNamespace(replay_buffer=fresh, num_timesteps=step * ENVS), target)
+        for name, array in fields(buffer).items():
+            np.testing.assert_array_equal(fields(fresh)[name], array, err_msg=f"{name} at step {step}")
+    assert shared > 100
 
 
 def test_a_copy_goes_on_alone():
