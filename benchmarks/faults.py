@@ -17,18 +17,15 @@ os.environ["OMP_NUM_THREADS"] = "1"  # forks must find no threads
 
 import argparse
 import contextlib
-import functools
 import json
 import logging
 import random
-import shutil
 import signal
 import sys
 import tempfile
 import time
 import traceback
 import warnings
-from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -36,165 +33,18 @@ import numpy as np
 import psutil
 import report
 import torch
+from disk_faults import disks
+from fault_trainings import begin, cut_again_and_again, finish, over, undisturbed
 from worker_faults import campaign
 
-sys.path.insert(0, str(report.ROOT))
-
-import armature.envs
-import armature.myalgos  # noqa: F401 - forks need not import it again
 from armature import train
 from armature.callbacks.saving import CheckpointCallback
 from armature.checkpoints import checkpoints, newest, verify
 from armature.errors import ArmatureError, RunError
 from armature.plugins import load_plugins
 from armature.runs import CsvTable
-from tests.disks import damages, small_disk
+from tests.disks import damages
 from tests.hostile import Goods, artefacts
-from tests.outcomes import differences, outcome
-
-OFF = ["--algo_kwargs.buffer_size=1200", "--algo_kwargs.learning_starts=200", "--algo_kwargs.gradient_steps=1"]
-ALGOS: dict[str, list[str]] = {
-    "ppo": ["--algo_kwargs.n_steps=32", "--algo_kwargs.batch_size=64", "--steps=2048"],
-    "a2c": ["--steps=2048"],
-    "sac": [*OFF, "--steps=1600"],
-    "td3": [*OFF, "--steps=1600"],
-    "tqc+her": [*OFF, "--replay_buffer=her", "--reward=sparse", "--steps=1600"],
-    "ppo_lstm": ["--algo_kwargs.n_steps=32", "--algo_kwargs.batch_size=64", "--steps=1024"],
-    "myalgo": [*OFF, "--steps=1600"],
-    "fast_sac": [*OFF, "--steps=1600"],
-}
-"""Short trainings of reaching: a few seconds each, with every kind of state that a run can have."""
-COMMON = [
-    *("--eval_freq=400", "--eval_episodes=2", "--final_eval_episodes=2", "--log_freq=200", "--checkpoint_freq=100"),
-    *("--tensorboard=false", "--policy_kwargs.net_arch=[32,32]"),
-]
-
-
-# ---------------------------------------------------------------------------------------------- trainings as forks
-
-
-NOBODY = 65534
-"""A user that may not write where that is forbidden; root may."""
-
-
-def begin(argv: list[str], log: Path, user: int | None = None) -> int:
-    """Begin `train.py` with these arguments in a fork of this process; return its number."""
-    process = os.fork()
-    if process:
-        return process
-    status = 1
-    try:
-        if user is not None:
-            os.setuid(user)
-        with log.open("ab") as file:
-            os.dup2(file.fileno(), 1)
-            os.dup2(file.fileno(), 2)
-        status = train.main(argv)
-    except BaseException:
-        traceback.print_exc()
-    finally:
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(status)
-
-
-def finish(process: int) -> int:
-    """Wait for a training; return its exit status, negative for a signal."""
-    return os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
-
-
-def over(process: int) -> bool:
-    """Return whether a training has ended, without taking note of it."""
-    return os.waitid(os.P_PID, process, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
-
-
-def arguments(algo: str, envs: int, workers: int, logdir: Path, name: str) -> list[str]:
-    """Return the command line of a short training."""
-    keys = [f"--algo={algo.partition('+')[0]}", f"--num_envs={envs}", f"--num_workers={workers}"]
-    return [*keys, *ALGOS[algo], *COMMON, f"--logdir={logdir}", f"--run_name={name}"]
-
-
-def plain(algo: str) -> str:
-    """Return the name of an algorithm as it can stand in the name of a run."""
-    return algo.replace("+", "-")
-
-
-def resumed(run: Path, argv: list[str]) -> list[str]:
-    """Return the command line that goes on with a run, or begins it if there is none yet."""
-    return [f"--resume={run}"] if (run / "config.json").is_file() else argv
-
-
-@functools.cache
-def undisturbed(algo: str, envs: int, logdir: Path) -> tuple[dict[str, str], float]:
-    """Return what a training ends with, and the seconds that it takes, when nothing happens to it."""
-    name, started = f"{plain(algo)}-{envs}-straight", time.monotonic()
-    status = finish(begin(arguments(algo, envs, 0, logdir, name), logdir / f"{name}.log"))
-    if status:
-        raise SystemExit(f"{algo} fails by itself:\n{(logdir / f'{name}.log').read_text()}")
-    return outcome(logdir / name), time.monotonic() - started
-
-
-# ---------------------------------------------------------------------------------------------- kills
-
-
-def leftovers(run: Path) -> list[str]:
-    """Return the names of folders and files that are being made."""
-    places = (run, run / "checkpoints")
-    return [path.name for place in places if place.is_dir() for path in place.glob(".*.*")]
-
-
-def wait(process: int, run: Path, draw: random.Random, while_saving: bool, longest: float) -> None:
-    """Wait for a random time, or until a few milliseconds into the next saving."""
-    end = time.monotonic() + draw.uniform(0.0, longest)
-    while time.monotonic() < end and not over(process):
-        time.sleep(0.002)
-    if while_saving:
-        while not over(process) and not leftovers(run):
-            time.sleep(0.0003)
-        time.sleep(draw.uniform(0, 0.004))
-
-
-def cut_again_and_again(
-    algo: str,
-    envs: int,
-    workers: int,
-    cuts: int,
-    logdir: Path,
-    draw: random.Random,
-    numbers: Sequence[int] = (signal.SIGKILL,),
-    saving_share: float = 0.0,
-) -> dict[str, Any]:
-    """Send signals to trainings until so many are sent, resume them until they end; count what came of it."""
-    straight, seconds = undisturbed(algo, envs, logdir)
-    found: dict[str, Any] = {"cuts": 0, "while saving": 0, "runs": 0, "unreadable": 0, "different": 0, "diverged": 0}
-    slowest = 0.0
-    while found["cuts"] < cuts:
-        name = f"{plain(algo)}-{envs}-{workers}-{found['runs']}"
-        run, log = logdir / name, logdir / f"{name}.log"
-        argv, cut = arguments(algo, envs, workers, logdir, name), True
-        while cut:
-            process, number, sent = begin(resumed(run, argv), log), draw.choice(numbers), time.monotonic()
-            if found["cuts"] < cuts:
-                # Longer than the start takes, so that runs get on; more than once through what is left.
-                wait(process, run, draw, draw.random() < saving_share, 0.4 * seconds + 2.5 * bool(workers))
-                os.kill(process, number)
-                sent = time.monotonic()
-            status = finish(process)
-            if cut := status in (-number, 128 + number):
-                slowest = max(slowest, time.monotonic() - sent)
-                found["cuts"] += 1
-                found["while saving"] += bool(leftovers(run))
-                if (run / "summary.json").is_file():  # it was done but for its last words
-                    cut, status = False, 0
-        found["runs"] += 1
-        found["unreadable"] += status != 0
-        found["different"] += status == 0 and bool(differences(straight, outcome(run)))
-        found["diverged"] += "resume: diverged" in log.read_text()
-        if status or differences(straight, outcome(run)):
-            print(f"  {name}: status {status}, {differences(straight, outcome(run)) if not status else ''}, see {log}")
-        else:
-            shutil.rmtree(run)
-    return {**found, "slowest end (s)": round(slowest, 2)}
 
 
 def resume(scale: float, scratch: Path, draw: random.Random) -> list[dict[str, Any]]:
@@ -213,7 +63,7 @@ def kills(scale: float, scratch: Path, draw: random.Random) -> list[dict[str, An
     """Kill main processes, more than a third of them while they save."""
     rows = []
     for algo in ("fast_sac", "ppo"):
-        found = cut_again_and_again(algo, 8, 0, max(3, round(150 * scale)), scratch, draw, saving_share=0.6)
+        found = cut_again_and_again(algo, 8, 0, max(3, round(150 * scale)), scratch, draw, saving_share=0.75)
         rows.append({"algo": algo, **found})
         print(rows[-1], flush=True)
     return rows
@@ -303,106 +153,14 @@ def hostile(scale: float, scratch: Path, draw: random.Random) -> list[dict[str, 
     return rows
 
 
-# ---------------------------------------------------------------------------------------------- disks
-
-
-def disks(scale: float, scratch: Path, draw: random.Random) -> list[dict[str, Any]]:
-    """Fill the disk, make it read-only, or remove the run's folder while it trains; give it back or not.
-
-    For root, who trains as nobody here: the packages must be where everybody can read them.
-    """
-    scratch.chmod(0o755)
-    train.main([*arguments("fast_sac", 2, 0, scratch, "first"), "--steps=300"])  # forks can read no modules then
-    rows = []
-    for how, disturb, mend in (
-        ("full", _fill, _empty),
-        ("read-only", _read_only, _writable),
-        ("deleted folder", _delete, _nothing),
-    ):
-        found = {"fault": how, "trials": 0, "crashed": 0, "no sound checkpoint": 0, "different": 0}
-        try:
-            for number in range(max(1, round(17 * scale))):
-                with small_disk(scratch / f"disk-{how}-{number}", 24 << 20) as disk:
-                    _disturb(disk, disturb, mend, draw, found)
-        except PermissionError as error:
-            print(f"  left out: {error}")
-        rows.append(found)
-        print(found, flush=True)
-    return rows
-
-
-def _disturb(
-    disk: Path,
-    disturb: Callable[[Path], None],
-    mend: Callable[[Path], None],
-    draw: random.Random,
-    found: dict[str, Any],
-) -> None:
-    straight, seconds = undisturbed("fast_sac", 8, disk.parent)
-    run, log = disk / "run", disk.parent / f"{disk.name}.log"
-    log.touch(0o666)
-    for path in (disk, log):
-        os.chown(path, NOBODY, NOBODY)
-    process = begin(arguments("fast_sac", 8, 0, disk, "run"), log, NOBODY)
-    while not checkpoints(run) and not over(process):
-        time.sleep(0.01)
-    time.sleep(draw.uniform(0, 0.5 * seconds))
-    disturb(disk)
-    time.sleep(draw.uniform(0, 0.3 * seconds))
-    mend(disk)
-    status = finish(process)
-    found["trials"] += 1
-    crashed = status not in (0, 1) or "Traceback" in log.read_text()
-    found["crashed"] += crashed
-    try:
-        newest(run)
-        found["different"] += status == 0 and "newest/model.zip" in differences(straight, outcome(run))
-    except RunError:
-        found["no sound checkpoint"] += 1
-        crashed = True
-    if crashed:
-        print(f"status {status}:\n{log.read_text()}")
-
-
-def _fill(disk: Path) -> None:
-    try:
-        with (disk / "filler").open("wb", buffering=0) as file:
-            while True:
-                file.write(bytes(4096))
-    except OSError:
-        pass
-
-
-def _empty(disk: Path) -> None:
-    (disk / "filler").unlink()
-
-
-def _read_only(disk: Path) -> None:
-    for path in [disk, *disk.rglob("*")]:
-        path.chmod(0o555 if path.is_dir() else 0o444)
-
-
-def _writable(disk: Path) -> None:
-    for path in [disk, *disk.rglob("*")]:
-        path.chmod(0o755 if path.is_dir() else 0o644)
-
-
-def _delete(disk: Path) -> None:
-    shutil.rmtree(disk / "run", ignore_errors=True)
-
-
-def _nothing(disk: Path) -> None:
-    pass
-
-
 # ---------------------------------------------------------------------------------------------- cost
 
 
 def cost(scale: float, scratch: Path, draw: random.Random) -> list[dict[str, Any]]:
-    """Time the checkpoints of whole trainings with the usual settings."""
+    """Time the checkpoints of whole trainings at the interval that is the default."""
     rows = []
     for name, keys in {
-        "push.json, fast_sac": ["--config=push.json", f"--steps={round(60_000 * scale)}"],
+        "push.json, fast_sac": ["--config=push.json", f"--steps={round(60_000 * scale)}", "--checkpoint_freq=10000"],
         "reach.json, ppo": ["--config=reach.json", "--algo=ppo", f"--steps={round(60_000 * scale)}"],
     }.items():
         argv = [
@@ -511,17 +269,17 @@ def main() -> None:
     torch.set_num_threads(1)
     load_plugins()
     results = report.RESULTS / "faults.json"
-    figures = json.loads(results.read_text())["figures"] if results.is_file() and not args.short else {}
     failed = []
     for name in args.only:
         with tempfile.TemporaryDirectory(prefix="faults-") as scratch:
             print(f"--- {name}", flush=True)
             started = time.monotonic()
             rows = SECTIONS[name](0.02 if args.short else 1.0, Path(scratch), random.Random(args.seed))
-            figures[name] = {"rows": rows, "seconds": round(time.monotonic() - started)}
+            seconds = round(time.monotonic() - started)
         failed += [f"{name}: {row}" for row in rows if any(row.get(key) for key in BAD)]
-        if not args.short:
-            report.write("faults", figures)
+        if not args.short:  # sections may run beside one another, each in a process of its own
+            figures = json.loads(results.read_text())["figures"] if results.is_file() else {}
+            report.write("faults", {**figures, name: {"rows": rows, "seconds": seconds}})
     if failed:
         raise SystemExit("\n".join(["not survived:", *failed]))
 
