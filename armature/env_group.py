@@ -35,6 +35,7 @@ class EnvGroup:
         self._busy = arrays.busy[2 * first : 2 * first + 2]  # so that the trainer knows where it was if it ends here
         self._numbers = range(len(envs))
         self._successes: list[Any] = []
+        self._all_tell = False
 
     @property
     def at(self) -> tuple[int, int]:
@@ -53,10 +54,8 @@ class EnvGroup:
     def step(self) -> dict[int, Info]:
         """Step every environment, and reset those whose episode is over; return infos that say more than flags can."""
         arrays, busy, mine = self.arrays, self._busy, self.mine
-        results = []
         actions = arrays.actions[mine].copy()  # an environment may keep its last action
-        for busy[0], env, action in zip(self._numbers, self.envs, actions, strict=True):
-            results.append(env.step(action))
+        results = [env.step(action) for busy[0], env, action in zip(self._numbers, self.envs, actions, strict=True)]
         seen, rewards, terminated, truncated, infos = zip(*results, strict=True)
         more = self._tell(infos)
         arrays.rewards[mine] = rewards
@@ -76,7 +75,8 @@ class EnvGroup:
         if successes != self._successes:  # which takes less time than to write them
             known = [SharedArrays.NO_SUCCESS if success is None else success for success in successes]
             self._successes, self.arrays.success[self.mine] = successes, known
-        if None not in successes and sum(map(len, infos)) == len(infos):
+            self._all_tell = None not in successes
+        if self._all_tell and sum(map(len, infos)) == len(infos):
             return {}
         return {
             number: {name: value for name, value in info.items() if name != "is_success"}

@@ -122,7 +122,7 @@ class JournaledVecEnv(VecEnv):
     def _infos(self, more: dict[int, Info]) -> list[Info]:
         arrays = self._arrays
         flags = (2 * arrays.success + arrays.truncated).tolist()
-        infos = list(map(dict.copy, [_FLAGS[each] for each in flags]))
+        infos = list(map(dict.copy, map(_FLAGS.__getitem__, flags)))
         for index, info in more.items():
             if "reset_info" in info:
                 self.reset_infos[index] = info.pop("reset_info")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 import shutil
@@ -91,13 +92,18 @@ def _empty(disk: Path) -> None:
 
 
 def _read_only(disk: Path) -> None:
-    for path in [disk, *disk.rglob("*")]:
-        path.chmod(0o555 if path.is_dir() else 0o444)
+    _set_modes(disk, folders=0o555, files=0o444)
 
 
 def _writable(disk: Path) -> None:
-    for path in [disk, *disk.rglob("*")]:
-        path.chmod(0o755 if path.is_dir() else 0o644)
+    _set_modes(disk, folders=0o755, files=0o644)
+
+
+def _set_modes(disk: Path, folders: int, files: int) -> None:
+    for folder, _, names in os.walk(disk):  # which passes over what vanishes meanwhile
+        for path, mode in ((folder, folders), *((f"{folder}/{name}", files) for name in names)):
+            with contextlib.suppress(FileNotFoundError):
+                os.chmod(path, mode)
 
 
 def _delete(disk: Path) -> None:

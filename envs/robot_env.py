@@ -300,14 +300,15 @@ class RobotEnv(gymnasium.Env[ObsType, np.ndarray]):
     def _observe(self, action: Sequence[float]) -> None:
         """Measure the world once; observation, reward and expert read the result."""
         simulation, objects = self.simulation, self.bodies.objects
+        states = list(map(simulation.object_state, objects))
         now = self.now = Snapshot(
             robot=self.robot.now,
-            objects=list(map(simulation.object_state, objects)),
+            objects=states,
             mechanisms=[simulation.mechanism_state(mechanism) for mechanism in self.bodies.mechanisms],
             distractors=self.scenery.positions(),
             lag=self.action_mode.lag(self.robot.now),
             touch=self.robot.touch(objects[0]) if self._feels and objects else (),
-            grasped=bool(objects) and self.task.uses_gripper and self.robot.grasps(objects[0]),
+            grasped=bool(objects) and self.task.uses_gripper and self.robot.grasps(objects[0], states[0].point),
             previous_action=action,
             goal=self.goal,
         )

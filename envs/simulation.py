@@ -31,6 +31,11 @@ PARKED = Pose((0.0, 0.0, PARKING_Z))
 """Where a body is before it is placed for the first time."""
 
 
+def farthest(point: np.ndarray, low: np.ndarray, high: np.ndarray) -> float:
+    """Return the distance in metres from a point (3,) to the farthest corner of a box."""
+    return float(np.linalg.norm(np.maximum(np.abs(low - point), np.abs(high - point))))
+
+
 class Simulation:
     """A physics client: bodies, time, contacts, pictures.
 
@@ -74,6 +79,7 @@ class Simulation:
         """The body whose links are never tested against each other, which would take 2 % of the time of a substep."""
         self._fixed: set[int] = set()
         """Bodies whose base no force moves."""
+        self._radii: dict[int, float] = {}
         p.setAdditionalSearchPath(pybullet_data.getDataPath(), physicsClientId=self.client)
         self.set_gravity(9.81)
         p.setPhysicsEngineParameter(
@@ -184,10 +190,21 @@ class Simulation:
             self.set_dynamics(body, link, activationState=p.ACTIVATION_STATE_DISABLE_SLEEPING)
         self._loose.append(body)
 
+    def box(self, body: int, link: int = -1) -> tuple[np.ndarray, np.ndarray]:
+        """Return the lowest and the highest corner (3,) of the box around a link."""
+        low, high = p.getAABB(body, link, physicsClientId=self.client)
+        return np.array(low), np.array(high)
+
     def bounds(self, body: int) -> tuple[np.ndarray, np.ndarray]:
         """Return the lowest and the highest corner (3,) of the box around a body."""
-        boxes = np.array([p.getAABB(body, link, physicsClientId=self.client) for link in self.links(body)])
+        boxes = np.array([self.box(body, link) for link in self.links(body)])
         return boxes[:, 0].min(axis=0), boxes[:, 1].max(axis=0)
+
+    def radius(self, body: int) -> float:
+        """Return how far from the base of a rigid body any part of it can be, however it is turned, in metres."""
+        if body not in self._radii:
+            self._radii[body] = farthest(np.array(self.pose(body)[0]), *self.bounds(body))
+        return self._radii[body]
 
     def links(self, body: int) -> range:
         """Return the indices of a body's links, that of its base, -1, first."""

@@ -14,7 +14,7 @@ from armature.envs.robots.description import RobotDescription
 from armature.envs.robots.joining import Place
 from armature.envs.robots.loading import load
 from armature.envs.robots.state import Floats, RobotState, point_velocity
-from armature.envs.simulation import Simulation
+from armature.envs.simulation import Simulation, farthest
 from armature.registry import Table
 
 solve = np.linalg._umath_linalg.solve1
@@ -37,6 +37,9 @@ class Robot:
     REFLECTED_INERTIA = 0.01
     """Inertia in kg m^2 of a gripper's motor as its turning joints feel it through the gears; their bars weigh little,
     and the solver would let what they hold bend them."""
+    FINGER_MARGIN = 0.05
+    """Metres beyond the boxes around open and closed fingers in which they may touch something: what Bullet counts as
+    contact at a distance, 0.02, and fingers that swing."""
 
     def __init__(self, simulation: Simulation, description: RobotDescription, base_position: Vector) -> None:
         self.simulation, self.description = simulation, description
@@ -69,6 +72,7 @@ class Robot:
         self.ee_target_quaternion: Floats = description.ee_quaternion
         self.width_target = 0.0
         self._jacobian: np.ndarray | None = None
+        self._finger_reach = max(map(self._reach_of_fingers, (0.0, self.max_width)))
         self.measure()
 
     def _read_joints(self, places: dict[str, Place]) -> tuple[Table[int], Table[int], dict[int, tuple[float, float]]]:
@@ -137,6 +141,13 @@ class Robot:
         side_by_side = columns == list(range(first, first + len(columns)))
         self._arm_columns = slice(first, first + len(columns)) if side_by_side else columns  # a slice is faster
         self._no_speeds = [0.0] * len(movable)
+
+    def _reach_of_fingers(self, width: float) -> float:
+        """Return how far from the end effector fingers can touch something, while they are open by `width` metres."""
+        self.reset(width)
+        ee = self.measure().ee_position
+        boxes = [self.simulation.box(self.body, finger) for finger in self.fingers]
+        return self.FINGER_MARGIN + max((farthest(ee, *box) for box in boxes), default=0.0)
 
     def _links_to_watch(self, links: Table[int], boxes: dict[str, np.ndarray]) -> dict[int, np.ndarray]:
         """Return the links that can touch the table and should not, and the corners (n, 3) of the boxes around them.
@@ -233,8 +244,12 @@ class Robot:
         shares = map(operator.truediv, map(operator.sub, positions, self._closed), self._travel)
         return sum(shares) / len(positions) * self.max_width if positions else 0.0
 
-    def grasps(self, body: int) -> bool:
-        """Return whether all fingers touch a body."""
+    def grasps(self, body: int, point: Floats) -> bool:
+        """Return whether all fingers touch a body, whose base is at a point (3,) in metres."""
+        # Asking for contacts takes long, and most of the time the body is nowhere near.
+        near = self._finger_reach + self.simulation.radius(body)
+        if math.dist(point, self.now.ee_point) > near:
+            return False
         return bool(self.fingers) and self.simulation.touching(self.body, body).issuperset(self.fingers)
 
     def touch(self, body: int) -> list[float]:

@@ -82,6 +82,8 @@ class BlockTask(Task):
         turns = [
             objects.turned(room, config.rotation, rng) for room, config in zip(self.rooms, self.objects, strict=True)
         ]
+        if len(turns) == 1:
+            return [Pose(block, turns[0])]
         others = list(zip([config.area or self.surroundings for config in self.objects], self.rooms, strict=True))[1:]
         spots = objects.draw_all_clear(others, [self.block.at(block), self.block.at(goal)], rng)
         if spots is None:
