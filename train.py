@@ -136,7 +136,8 @@ def train(config: Config, run: Path | None = None) -> int:
     from armature.callbacks.stopping import StopOnSignal, StopTraining
     from armature.callbacks.witness import WitnessCallback
     from armature.gradients import guard_gradients
-    from armature.models import load_pretrained, make_model, save_model
+    from armature.making import make_model
+    from armature.models import load_pretrained, save_model
     from armature.vec import make_vec_env, normalized
     from armature.weights import divergence_explained
 

@@ -242,6 +242,19 @@ def verify(folder: Path) -> dict[str, Any]:
     return manifest
 
 
+def is_sound(folder: Path) -> bool:
+    """Return whether a folder verifies, and log why not; raise `RunError` for one of another version of Armature."""
+    try:
+        verify(folder)
+    except _OtherFormatError:
+        raise
+    except RunError as error:
+        kind = "checkpoint " if folder.name.isdecimal() else ""
+        log.warning("skipping %s%s: %s", kind, folder.name, error)
+        return False
+    return True
+
+
 def _read_manifest(folder: Path) -> dict[str, Any]:
     text = _read_text(folder / MANIFEST)
     manifest = parse_json(text, str(folder / MANIFEST))
@@ -291,16 +304,10 @@ def newest(run: Path, set_aside: bool = False) -> Path:
         set_aside: whether damaged ones are renamed to `<step>.damaged`; only for who holds the run's lock.
     """
     for folder in reversed(checkpoints(run)):
-        try:
-            verify(folder)
-        except _OtherFormatError:
-            raise
-        except RunError as error:
-            log.warning("skipping checkpoint %s: %s", folder.name, error)
-            if set_aside:
-                _set_aside(folder)
-        else:
+        if is_sound(folder):
             return folder
+        if set_aside:
+            _set_aside(folder)
     raise RunError(f"{run} has no usable checkpoint to continue from (checkpoint_freq of 0 switches them off).")
 
 

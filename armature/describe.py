@@ -143,7 +143,7 @@ def describe_network(config: Config) -> str:
     from gymnasium import spaces
 
     from armature.drawing import draw_network
-    from armature.models import build_for_replay
+    from armature.making import build_for_replay
     from armature.vec import SpacesOnly
 
     row = installed_row(config.algo, config.train_framework)

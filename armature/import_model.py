@@ -74,7 +74,8 @@ def import_model(file: Path, config: Config, vec_normalize: Path | None = None) 
         ConfigError: statistics are given and the configuration does not normalise, or the other way round.
     """
     from armature.combos import implemented_combos
-    from armature.models import build_for_replay, save_model
+    from armature.making import build_for_replay
+    from armature.models import save_model
     from armature.runs import new_run, write_run_info
     from armature.state import load_statistics
     from armature.vec import SpacesOnly, make_vec_env, normalized

@@ -152,7 +152,7 @@ class _Trial:
 
     def _fresh(self) -> Any:
         """Return an untrained model with environments of its own."""
-        from armature.models import make_model
+        from armature.making import make_model
         from armature.vec import make_vec_env, normalized
 
         env = make_vec_env(self.config, "train", self.config.num_envs)

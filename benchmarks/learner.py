@@ -28,7 +28,7 @@ from stable_baselines3.common.vec_env import DummyVecEnv
 
 from armature.combos import implemented_combos
 from armature.config import Config
-from armature.models import make_model
+from armature.making import make_model
 from armature.myalgos.fast_sac import FastSAC
 from armature.plugins import load_plugins
 from armature.vec import make_vec_env

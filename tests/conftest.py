@@ -21,7 +21,7 @@ from armature.callbacks.stopping import StopOnSignal, StopTraining
 from armature.callbacks.witness import WitnessCallback
 from armature.combos import implemented_combos
 from armature.config import Config
-from armature.models import make_model
+from armature.making import make_model
 from armature.plugins import load_plugins
 from armature.runs import new_run
 from armature.vec import make_vec_env, normalized

@@ -33,7 +33,8 @@ from armature.combos import implemented_combos
 from armature.config import Config
 from armature.demonstrations import read_demonstrations, save_demonstrations
 from armature.import_model import import_model
-from armature.models import load_model, make_model, restore_model, save_checkpoint
+from armature.making import make_model
+from armature.models import load_model, restore_model, save_checkpoint
 from armature.plugins import load_plugins
 from armature.replay import ReplayFiles
 from armature.vec import make_vec_env, normalized

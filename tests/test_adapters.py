@@ -13,7 +13,8 @@ from armature.adapters import AlgorithmAdapter
 from armature.combos import Combo, implemented_combos, register
 from armature.config import Config
 from armature.errors import ConfigError, PluginError
-from armature.models import load_model, make_model, restore_model, save_model
+from armature.making import make_model
+from armature.models import load_model, restore_model, save_model
 from armature.plugin_check import check_plugin
 from armature.registry import resolve
 from armature.vec import make_vec_env

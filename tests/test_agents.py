@@ -16,7 +16,8 @@ from armature.agent_model import AgentModel
 from armature.argument_checks import check_arguments
 from armature.errors import PluginError, RunError
 from armature.hyperparameters import hyperparameters
-from armature.models import load_pretrained, make_model, restore_model
+from armature.making import make_model
+from armature.models import load_pretrained, restore_model
 from armature.runs import CsvTable
 from armature.vec import make_vec_env
 

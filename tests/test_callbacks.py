@@ -303,7 +303,7 @@ import numpy as np
 sys.path.insert(0, sys.argv[1])
 from armature.callbacks.stopping import StopOnSignal, StopTraining
 from armature.config import Config
-from armature.models import make_model
+from armature.making import make_model
 from armature.plugins import load_plugins
 from armature.vec import make_vec_env
 

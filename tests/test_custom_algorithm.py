@@ -21,7 +21,8 @@ from armature.argument_checks import check_algo_kwargs, check_arguments
 from armature.combos import Combo, implemented_combos, register
 from armature.config import Config
 from armature.errors import ConfigError, UnknownNameError
-from armature.models import load_model, load_pretrained, make_model, restore_model, save_model
+from armature.making import make_model
+from armature.models import load_model, load_pretrained, restore_model, save_model
 from armature.vec import make_vec_env
 from tests.conftest import TOY
 from tests.tutorials import ROOT, run_tutorial

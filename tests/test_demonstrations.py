@@ -26,7 +26,8 @@ from armature.demonstrations import (
 from armature.discrete import action_table
 from armature.errors import ConfigError, RunError
 from armature.evaluation import evaluate
-from armature.models import load_model, make_model, restore_model, save_model
+from armature.making import make_model
+from armature.models import load_model, restore_model, save_model
 from armature.replay import ReplayFiles
 from armature.vec import make_vec_env, normalized
 from tests.tutorials import ROOT, run_tutorial

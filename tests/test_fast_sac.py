@@ -15,7 +15,7 @@ from armature.checkpoints import newest
 from armature.combos import implemented_combos
 from armature.describe import describe_algo
 from armature.errors import ConfigError
-from armature.models import make_model
+from armature.making import make_model
 from armature.myalgos.fast_sac import FastSAC, split, squashed_gaussian
 from armature.vec import make_vec_env, normalized
 

@@ -18,7 +18,7 @@ from armature.config import Config
 from armature.errors import PluginError
 from armature.hindsight import HindsightReplayBuffer
 from armature.infos import InfoTable
-from armature.models import make_model
+from armature.making import make_model
 from armature.plugins import load_plugins
 from armature.replay import ReplayFiles
 from armature.shm_vec_env import ShmVecEnv

@@ -19,15 +19,8 @@ from armature.checkpoints import read_json, write_folder, write_json
 from armature.combos import Combo, implemented_combos, register
 from armature.config import Config
 from armature.errors import ConfigError, PluginError, RunError, UnknownNameError
-from armature.models import (
-    Player,
-    find_model,
-    load_model,
-    load_pretrained,
-    make_model,
-    restore_model,
-    save_model,
-)
+from armature.making import make_model
+from armature.models import Player, find_model, load_model, load_pretrained, restore_model, save_model
 from armature.plugins import load_plugins
 from armature.policies import choose_policy
 from armature.state import space_from_json, space_to_json
@@ -236,6 +229,17 @@ def test_a_run_means_its_best_then_final_then_newest(trained):
     assert find_model(run).name == "000000300"
 
 
+def test_a_damaged_model_is_passed_over_with_a_word(trained, caplog):
+    run = trained.run
+    for name, following in (("best", run / "final"), ("final", run / "checkpoints" / "000000300")):
+        with (run / name / "model.zip").open("r+b") as file:
+            file.write(b"broken")
+        assert find_model(run) == following
+        assert f"skipping {name}: {run / name} is damaged: the content of model.zip" in caplog.text
+        with pytest.raises(RunError, match="damaged"):
+            load_model(run / name)  # who asks for this one gets no other
+
+
 def test_no_model_is_an_error_that_helps(tmp_path):
     with pytest.raises(RunError, match=r"python train\.py"):
         find_model(None, tmp_path)
@@ -256,7 +260,8 @@ import sys
 sys.path.insert(0, sys.argv[1])
 import torch
 from armature.combos import implemented_combos
-from armature.models import load_model, restore_model, make_model
+from armature.making import make_model
+from armature.models import load_model, restore_model
 from armature.plugins import load_plugins
 from armature.registry import resolve
 from armature.vec import make_vec_env

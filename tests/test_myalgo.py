@@ -17,7 +17,7 @@ from armature.combos import implemented_combos
 from armature.config import Config
 from armature.describe import describe_algo
 from armature.errors import ConfigError
-from armature.models import make_model
+from armature.making import make_model
 from armature.myalgos.fast_sac import FastSACPolicy
 from armature.myalgos.myalgo import REDQ, REDQPolicy
 from armature.vec import make_vec_env, normalized

@@ -17,7 +17,7 @@ from armature.config import Config
 from armature.envs.engine import p
 from armature.envs.observations import PARTS, rotation_columns
 from armature.errors import ConfigError, UnknownNameError
-from armature.models import make_model
+from armature.making import make_model
 from armature.plugins import load_plugins
 from armature.registry import tasks
 from armature.vec import make_vec_env

@@ -20,7 +20,8 @@ from armature.argument_checks import check_arguments, check_policy_kwargs
 from armature.combos import Combo, implemented_combos, register
 from armature.config import Config
 from armature.errors import ConfigError, PluginError, RunError, UnknownNameError
-from armature.models import load_model, load_pretrained, make_model, save_model
+from armature.making import make_model
+from armature.models import load_model, load_pretrained, save_model
 from armature.plugins import load_plugins
 from armature.policies import find_policy, policies_of, register_policy, require_findable
 from armature.vec import SpacesOnly, make_vec_env

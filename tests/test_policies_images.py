@@ -10,7 +10,7 @@ from armature.argument_checks import check_arguments
 from armature.combos import implemented_combos
 from armature.config import Config
 from armature.errors import ConfigError, PluginError
-from armature.models import make_model
+from armature.making import make_model
 from armature.vec import SpacesOnly
 
 IMAGE, VECTOR, MOVE = spaces.Box(0, 255, (3, 36, 36), np.uint8), spaces.Box(-1, 1, (5,)), spaces.Box(-1, 1, (3,))

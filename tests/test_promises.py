@@ -26,7 +26,8 @@ from armature.config import Config
 from armature.doors import definition_faults
 from armature.errors import ConfigError, DivergedError, PluginError
 from armature.hyperparameters import hyperparameters
-from armature.models import load_model, make_model
+from armature.making import make_model
+from armature.models import load_model
 from armature.plugins import load_plugins
 from armature.registry import resolve
 from armature.vec import SpacesOnly, make_env

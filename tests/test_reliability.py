@@ -13,7 +13,7 @@ from armature.checkpoints import checkpoints, newest, read_json, verify, write_j
 from armature.circumstances import circumstances
 from armature.errors import DivergedError, RunError
 from armature.gradients import guard_gradients
-from armature.models import make_model
+from armature.making import make_model
 from armature.vec import make_vec_env
 from tests.conftest import TOY
 from tests.outcomes import differences, outcome

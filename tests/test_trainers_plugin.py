@@ -21,7 +21,8 @@ from armature.controllers import Random
 from armature.describe import create_config, describe_algo
 from armature.discovery import row_of
 from armature.evaluation import evaluate
-from armature.models import load_model, make_model, restore_model, save_model
+from armature.making import make_model
+from armature.models import load_model, restore_model, save_model
 from armature.trainers import base, off_policy, on_policy, optimizer, reward_signals, settings, trajectory
 from armature.vec import make_vec_env
 from tests import tutorials
