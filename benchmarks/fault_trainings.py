@@ -107,12 +107,33 @@ def leftovers(run: Path) -> set[str]:
     return {path.name for path in (run / "checkpoints").glob(".*.*")}
 
 
-def wait(process: int, run: Path, draw: random.Random, while_saving: bool, longest: float) -> None:
-    """Wait for a random time, and then until a few milliseconds into the next checkpoint, if so asked."""
+class Log:
+    """What a training prints from now on."""
+
+    def __init__(self, file: Path) -> None:
+        file.touch()
+        self.file, self._begins = file, file.stat().st_size
+
+    def tells_of_steps(self) -> bool:
+        """Return whether it trains, or has."""
+        with self.file.open("rb") as file:
+            file.seek(self._begins)
+            return b" steps/s" in file.read()
+
+
+STARTS = 0.1
+"""Share of the cuts that may come before a training has begun, or gone on."""
+
+
+def wait(process: int, run: Path, log: Log, draw: random.Random, saving_share: float, longest: float) -> None:
+    """Wait until it trains, most often; then for a random time; then perhaps until it is writing a checkpoint."""
+    anywhere = draw.random() < STARTS
+    while not anywhere and not over(process) and not log.tells_of_steps():
+        time.sleep(0.01)
     end = time.monotonic() + draw.uniform(0.0, longest)
     while time.monotonic() < end and not over(process):
         time.sleep(0.002)
-    if while_saving:
+    if draw.random() < saving_share:
         before = leftovers(run)
         while not over(process) and leftovers(run) <= before:
             time.sleep(0.0003)
@@ -131,24 +152,25 @@ def cut_again_and_again(
 ) -> dict[str, Any]:
     """Send signals to trainings until so many are sent, resume them until they end; count what came of it."""
     straight, seconds = undisturbed(algo, envs, logdir)
-    found: dict[str, Any] = {"cuts": 0, "while saving": 0, "runs": 0, "unreadable": 0, "different": 0, "diverged": 0}
+    found: dict[str, Any] = {"cuts": 0, "in training": 0, "while saving": 0, "runs": 0}
+    found |= {"unreadable": 0, "different": 0, "diverged": 0}
     slowest = 0.0
     while found["cuts"] < cuts:
         name = f"{plain(algo)}-{envs}-{workers}-{found['runs']}"
         run, log = logdir / name, logdir / f"{name}.log"
         argv, cut = arguments(algo, envs, workers, logdir, name), True
         while cut:
-            before = leftovers(run)
+            before, printed = leftovers(run), Log(log)
             process, number, sent = begin(resumed(run, argv), log), draw.choice(numbers), time.monotonic()
             if found["cuts"] < cuts:
-                # Longer than the start takes, so that runs get on; more than once through what is left.
-                wait(process, run, draw, draw.random() < saving_share, 0.4 * seconds + 2.5 * bool(workers))
+                wait(process, run, printed, draw, saving_share, 0.3 * seconds)
                 os.kill(process, number)
                 sent = time.monotonic()
             status = finish(process)
             if cut := status in (-number, 128 + number):
                 slowest = max(slowest, time.monotonic() - sent)
                 found["cuts"] += 1
+                found["in training"] += printed.tells_of_steps()
                 found["while saving"] += not leftovers(run) <= before
                 if (run / "summary.json").is_file():  # it was done but for its last words
                     cut, status = False, 0
