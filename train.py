@@ -171,10 +171,11 @@ def train(config: Config, run: Path | None = None) -> int:
         print(banner(config, run, model, threads), flush=True)
 
         # ---------------------------------------------------------------------------------------- learn
+        due = config.steps - model.num_timesteps
         try:
             with divergence_explained(model):
                 model.learn(
-                    config.steps - model.num_timesteps,
+                    due,
                     callbacks,
                     log_interval=None,  # metrics.csv takes the place of SB3's own tables
                     reset_num_timesteps=False,
@@ -192,7 +193,7 @@ def train(config: Config, run: Path | None = None) -> int:
             print(f"\nStopped by a signal; saved until step {checkpoints.saved_at or 0:,}.")
             print(f"Go on with: python train.py --resume {run}")
             return stop.exit_status
-        if not stop.n_calls:
+        if due > 0 and not stop.n_calls:
             warn_of_silence(model, config)
 
         # ---------------------------------------------------------------------------------------- keep

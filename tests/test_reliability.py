@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ import torch
 from stable_baselines3.common.callbacks import BaseCallback
 
 from armature import train as script
+from armature.callbacks.saving import EvaluationCallback
 from armature.checkpoints import checkpoints, newest, read_json, verify, write_json
 from armature.circumstances import circumstances
 from armature.errors import DivergedError, RunError
@@ -26,12 +28,15 @@ TINY = [
 ALLOWED = ["--allow-import", TOY]
 
 
+def begin(logdir):
+    """Begin a tiny training, `mine`; return its exit status."""
+    return script.main([*TINY, f"--plugins=[{TOY!r}]".replace("'", '"'), f"--logdir={logdir}", "--run_name=mine"])
+
+
 @pytest.fixture
 def trained(tmp_path):
     """Return the run folder of a tiny training that is done."""
-    assert (
-        script.main([*TINY, f"--plugins=[{TOY!r}]".replace("'", '"'), f"--logdir={tmp_path}", "--run_name=mine"]) == 0
-    )
+    assert begin(tmp_path) == 0
     return tmp_path / "mine"
 
 
@@ -76,6 +81,25 @@ def test_a_run_that_was_cut_after_its_last_step_is_finished(trained):
     shutil.rmtree(trained / "final")
     assert script.main(["--resume", str(trained), *ALLOWED]) == 0
     assert differences(straight, outcome(trained)) == []
+
+
+def test_a_signal_before_the_last_evaluation_changes_nothing(trained, monkeypatch, caplog):
+    straight = outcome(trained)
+    shutil.rmtree(trained)
+    evaluate = EvaluationCallback.evaluate
+
+    def signalled(callback):
+        if callback.finished:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return evaluate(callback)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(EvaluationCallback, "evaluate", signalled)
+        assert begin(trained.parent) == 128 + signal.SIGTERM
+    caplog.clear()
+    assert script.main(["--resume", str(trained), *ALLOWED]) == 0
+    assert differences(straight, outcome(trained)) == []
+    assert caplog.text == ""  # there was nothing left to learn, and that is no fault
 
 
 def test_a_damaged_checkpoint_is_set_aside_and_the_one_before_gives_the_same(trained, caplog):
