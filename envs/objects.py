@@ -213,9 +213,9 @@ def _settled(file: str, scale: float) -> Extent:
 
 def draw_in(area: Sequence[float], rng: np.random.Generator) -> np.ndarray:
     """Return a point (3,) of an area [x0, x1, y0, y1] or [x0, x1, y0, y1, z0, z1]; without z it has height 0."""
-    x0, x1, y0, y1, *heights = area
-    point = [rng.uniform(x0, x1), rng.uniform(y0, y1)]
-    return np.array([*point, rng.uniform(heights[0], heights[1]) if heights else 0.0])
+    shares: list[float] = rng.random(len(area) // 2).tolist()  # at once, which takes half the time
+    point = [low + (high - low) * share for low, high, share in zip(area[::2], area[1::2], shares, strict=True)]
+    return np.array(point if len(point) == 3 else [*point, 0.0])
 
 
 def draw_clear(

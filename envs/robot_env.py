@@ -301,12 +301,13 @@ class RobotEnv(gymnasium.Env[ObsType, np.ndarray]):
         """Measure the world once; observation, reward and expert read the result."""
         simulation, objects = self.simulation, self.bodies.objects
         states = list(map(simulation.object_state, objects))
+        robot, mechanisms = self.robot.now, self.bodies.mechanisms
         now = self.now = Snapshot(
-            robot=self.robot.now,
+            robot=robot,
             objects=states,
-            mechanisms=[simulation.mechanism_state(mechanism) for mechanism in self.bodies.mechanisms],
+            mechanisms=list(map(simulation.mechanism_state, mechanisms)),
             distractors=self.scenery.positions(),
-            lag=self.action_mode.lag(self.robot.now),
+            lag=self.action_mode.lag(robot),
             touch=self.robot.touch(objects[0]) if self._feels and objects else (),
             grasped=bool(objects) and self.task.uses_gripper and self.robot.grasps(objects[0], states[0].point),
             previous_action=action,

@@ -332,11 +332,14 @@ class Simulation:
     def step(self, before_substep: Callable[[], None] | None = None) -> None:
         """Advance by one control step."""
         simulate, client, movers = p.stepSimulation, self.client, self.movers
+        if not movers and not before_substep:
+            for _ in range(self.substeps):
+                simulate(client)
+            return
         for _ in range(self.substeps):
-            if movers:
-                self.time += self.time_step
-                for move in movers:
-                    move(self.time)
+            self.time += self.time_step
+            for move in movers:
+                move(self.time)
             if before_substep:
                 before_substep()
             simulate(client)

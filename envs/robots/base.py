@@ -135,7 +135,8 @@ class Robot:
         """Choose the order in which joints are read: motors first; Jacobians have the order of the URDF."""
         self._idle = [joint for joint in movable if joint not in self._motors]
         self._read = self._motors + self._idle
-        self._urdf_order = [self._read.index(joint) for joint in movable]
+        # Empty where joints are read in that order anyway.
+        self._urdf_order = [] if self._read == movable else [self._read.index(joint) for joint in movable]
         columns = [movable.index(joint) for joint in self.arm]
         first = columns[0]
         side_by_side = columns == list(range(first, first + len(columns)))
@@ -247,8 +248,7 @@ class Robot:
     def grasps(self, body: int, point: Floats) -> bool:
         """Return whether all fingers touch a body, whose base is at a point (3,) in metres."""
         # Asking for contacts takes long, and most of the time the body is nowhere near.
-        near = self._finger_reach + self.simulation.radius(body)
-        if math.dist(point, self.now.ee_point) > near:
+        if math.dist(point, self.now.ee_point) > self._finger_reach + self.simulation.radius(body):
             return False
         return bool(self.fingers) and self.simulation.touching(self.body, body).issuperset(self.fingers)
 
@@ -267,24 +267,23 @@ class Robot:
 
     def _link_jacobian(self, link: int, point: Floats) -> np.ndarray:
         """Return the Jacobian (6, n_arm) of a point of a link, from its frame along the axes of its inertia."""
-        positions = list(map(self._positions.__getitem__, self._urdf_order))
-        linear, angular = p.calculateJacobian(
-            self.body, link, point, positions, self._no_speeds, self._no_speeds, physicsClientId=self.simulation.client
-        )
+        client, still = self.simulation.client, self._no_speeds
+        linear, angular = p.calculateJacobian(self.body, link, point, self._in_urdf_order(), still, still, client)
         return np.array(linear + angular)[:, self._arm_columns]
+
+    def _in_urdf_order(self) -> list[float]:
+        """Return the measured positions of the joints in the order of the URDF, which the engine's mathematics has."""
+        return list(map(self._positions.__getitem__, self._urdf_order)) if self._urdf_order else self._positions
 
     def mass_matrix(self) -> np.ndarray:
         """Return the inertia of the arm's joints (n_arm, n_arm), in kg m^2, where they were measured."""
-        positions = [self._positions[index] for index in self._urdf_order]
-        full = np.array(p.calculateMassMatrix(self.body, positions, physicsClientId=self.simulation.client))
+        full = np.array(p.calculateMassMatrix(self.body, self._in_urdf_order(), physicsClientId=self.simulation.client))
         return full[self._arm_columns][:, self._arm_columns]
 
     def gravity_torques(self) -> np.ndarray:
         """Return the torques (n_arm,) in newton metres that hold the arm where it was measured."""
-        positions = [self._positions[index] for index in self._urdf_order]
-        torques = p.calculateInverseDynamics(
-            self.body, positions, self._no_speeds, self._no_speeds, physicsClientId=self.simulation.client
-        )
+        client, still = self.simulation.client, self._no_speeds
+        torques = p.calculateInverseDynamics(self.body, self._in_urdf_order(), still, still, physicsClientId=client)
         return np.array(torques)[self._arm_columns]
 
     def low_links(self, height: float) -> list[tuple[float, np.ndarray]]:
