@@ -55,6 +55,8 @@ class JournaledVecEnv(VecEnv):
     ) -> None:
         self._arrays = arrays
         self._journal = Journal(num_envs, arrays.actions[0])
+        self._flags: tuple[bytes, ...] = ()
+        self._plain_infos: list[Info] = []  # that say nothing but these flags
         self._to_resume: Sequence[EpisodeState] | None = None
         self.episodes = np.full(num_envs, -1)
         """Number of the episode under way of each environment; -1 before the first reset."""
@@ -121,8 +123,11 @@ class JournaledVecEnv(VecEnv):
 
     def _infos(self, more: dict[int, Info]) -> list[Info]:
         arrays = self._arrays
-        flags = (2 * arrays.success + arrays.truncated).tolist()
-        infos = list(map(dict.copy, map(_FLAGS.__getitem__, flags)))
+        flags = arrays.success.tobytes(), arrays.truncated.tobytes()
+        if flags != self._flags:  # most steps change none
+            self._flags = flags
+            self._plain_infos = [_FLAGS[each] for each in (2 * arrays.success + arrays.truncated).tolist()]
+        infos = list(map(dict.copy, self._plain_infos))
         for index, info in more.items():
             if "reset_info" in info:
                 self.reset_infos[index] = info.pop("reset_info")
