@@ -249,8 +249,7 @@ def is_sound(folder: Path) -> bool:
     except _OtherFormatError:
         raise
     except RunError as error:
-        kind = "checkpoint " if folder.name.isdecimal() else ""
-        log.warning("skipping %s%s: %s", kind, folder.name, error)
+        log.warning("skipping %s: %s", folder.name, error)
         return False
     return True
 

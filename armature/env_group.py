@@ -35,7 +35,6 @@ class EnvGroup:
         self._busy = arrays.busy[2 * first : 2 * first + 2]  # so that the trainer knows where it was if it ends here
         self._numbers = range(len(envs))
         self._successes: list[Any] = []
-        self._all_tell = False
 
     @property
     def at(self) -> tuple[int, int]:
@@ -75,8 +74,7 @@ class EnvGroup:
         if successes != self._successes:  # which takes less time than to write them
             known = [SharedArrays.NO_SUCCESS if success is None else success for success in successes]
             self._successes, self.arrays.success[self.mine] = successes, known
-            self._all_tell = None not in successes
-        if self._all_tell and sum(map(len, infos)) == len(infos):
+        if None not in successes and sum(map(len, infos)) == len(infos):
             return {}
         return {
             number: {name: value for name, value in info.items() if name != "is_success"}

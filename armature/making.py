@@ -1,7 +1,4 @@
-"""Models made from a config.
-
-model = make_model(algo_class, policy, {**kwargs, **config.algo_kwargs}, env, config)
-"""
+"""Models made from a config: `make_model(algo_class, policy, {**kwargs, **config.algo_kwargs}, env, config)`."""
 
 from __future__ import annotations
 

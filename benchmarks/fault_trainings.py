@@ -174,12 +174,13 @@ def cut_again_and_again(
                 found["while saving"] += not leftovers(run) <= before
                 if (run / "summary.json").is_file():  # it was done but for its last words
                     cut, status = False, 0
+        changed = [] if status else differences(straight, outcome(run))
         found["runs"] += 1
         found["unreadable"] += status != 0
-        found["different"] += status == 0 and bool(differences(straight, outcome(run)))
+        found["different"] += bool(changed)
         found["diverged"] += "resume: diverged" in log.read_text()
-        if status or differences(straight, outcome(run)):
-            print(f"  {name}: status {status}, {differences(straight, outcome(run)) if not status else ''}, see {log}")
+        if status or changed:
+            print(f"  {name}: status {status}, {changed}, see {log}")
         else:
             shutil.rmtree(run)
     return {**found, "slowest end (s)": round(slowest, 2)}

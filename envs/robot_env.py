@@ -301,13 +301,12 @@ class RobotEnv(gymnasium.Env[ObsType, np.ndarray]):
         """Measure the world once; observation, reward and expert read the result."""
         simulation, objects = self.simulation, self.bodies.objects
         states = list(map(simulation.object_state, objects))
-        robot, mechanisms = self.robot.now, self.bodies.mechanisms
         now = self.now = Snapshot(
-            robot=robot,
+            robot=self.robot.now,
             objects=states,
-            mechanisms=list(map(simulation.mechanism_state, mechanisms)),
+            mechanisms=list(map(simulation.mechanism_state, self.bodies.mechanisms)),
             distractors=self.scenery.positions(),
-            lag=self.action_mode.lag(robot),
+            lag=self.action_mode.lag(self.robot.now),
             touch=self.robot.touch(objects[0]) if self._feels and objects else (),
             grasped=bool(objects) and self.task.uses_gripper and self.robot.grasps(objects[0], states[0].point),
             previous_action=action,

@@ -79,7 +79,7 @@ class Simulation:
         """The body whose links are never tested against each other, which would take 2 % of the time of a substep."""
         self._fixed: set[int] = set()
         """Bodies whose base no force moves."""
-        self._radii: dict[int, float] = {}
+        self._radii: dict[int, float] = {}  # of bodies, whose shapes never change
         p.setAdditionalSearchPath(pybullet_data.getDataPath(), physicsClientId=self.client)
         self.set_gravity(9.81)
         p.setPhysicsEngineParameter(
@@ -332,7 +332,7 @@ class Simulation:
     def step(self, before_substep: Callable[[], None] | None = None) -> None:
         """Advance by one control step."""
         simulate, client, movers = p.stepSimulation, self.client, self.movers
-        if not movers and not before_substep:
+        if not movers and not before_substep:  # most worlds: each substep is spared two questions
             for _ in range(self.substeps):
                 simulate(client)
             return

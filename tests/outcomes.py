@@ -55,9 +55,7 @@ def _timeless(table: Path) -> list[dict[str, str]]:
 
 def _without_times(value: Any) -> Any:
     if isinstance(value, dict):
-        # A run that is cut between its last checkpoint and its last evaluation has "evaluated" from before: the
-        # evaluation is done again, and evaluations.csv tells of it.
-        left_out = ("wall_time_s", "logdir", "run_name", "num_workers", "checkpoint_freq", "evaluated")
+        left_out = ("wall_time_s", "logdir", "run_name", "num_workers", "checkpoint_freq")
         kept = {key: part for key, part in value.items() if key not in left_out and not key.startswith("time/")}
         return {key: _without_times(part) for key, part in kept.items()}
     return [_without_times(part) for part in value] if isinstance(value, list) else value

@@ -195,6 +195,11 @@ class CheckpointCallback(BetweenRollouts):
         self._every.start(self.num_timesteps)
         self._began = self._saved_time = time.monotonic()
 
+    def _on_training_end(self) -> None:
+        super()._on_training_end()
+        if self.finished:  # before the last evaluation, as before every other one: what cuts that changes nothing
+            self.save()
+
     def _on_rollout_start(self) -> None:
         if self._start is not None:
             self._start.put_into(self.model)

@@ -248,9 +248,8 @@ class Robot:
     def grasps(self, body: int, point: Floats) -> bool:
         """Return whether all fingers touch a body, whose base is at a point (3,) in metres."""
         # Asking for contacts takes long, and most of the time the body is nowhere near.
-        if math.dist(point, self.now.ee_point) > self._finger_reach + self.simulation.radius(body):
-            return False
-        return bool(self.fingers) and self.simulation.touching(self.body, body).issuperset(self.fingers)
+        near = math.dist(point, self.now.ee_point) <= self._finger_reach + self.simulation.radius(body)
+        return near and bool(self.fingers) and self.simulation.touching(self.body, body).issuperset(self.fingers)
 
     def touch(self, body: int) -> list[float]:
         """Return for each finger 1 while it touches a body, else 0; an arm without fingers has one number."""
