@@ -5,6 +5,7 @@ Kinds are checked without PyBullet; it is loaded when the first object is added 
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable, Sequence
 from functools import cache
@@ -66,11 +67,12 @@ class Extent(NamedTuple):
     @property
     def reach(self) -> float:
         """Metres from its middle to its corners, seen from above."""
-        return float(np.hypot(*self.size[:2])) / 2
+        return math.hypot(*self.size[:2]) / 2
 
     def at(self, position: np.ndarray) -> Spot:
         """Return the room it takes at a position (3,)."""
-        return Spot(position - np.array([0, 0, self.low]), self.reach, self.size[2])
+        x, y, z = position.tolist()
+        return Spot(np.array([x, y, z - self.low]), self.reach, self.size[2])
 
 
 # ------------------------------------------------------------------------------------------------ kinds

@@ -91,7 +91,7 @@ class ActionMode(ABC):
         width = max(self.robot.width_target, blocked_at) + number * self.WIDTH_STEP
         self.robot.width_target = within(width, 0.0, self.robot.max_width)
 
-    def go(self, joint_targets: np.ndarray) -> None:
+    def go(self, joint_targets: Vector) -> None:
         """Drive the joints (n_arm,) towards positions in radians, as far as limits and borders allow."""
         robot = self.robot
         joints = robot.now.joint_positions
@@ -99,7 +99,7 @@ class ActionMode(ABC):
         joint_targets = robot.within_limits(joint_targets)
         motion = np.array(robot.slowed((joint_targets - joints).tolist()))
         allowed = self.limits.allowed_motion(motion)
-        robot.joint_targets = joint_targets if np.array_equal(allowed, motion) else joints + allowed
+        robot.joint_targets = (joint_targets if np.array_equal(allowed, motion) else joints + allowed).tolist()
         robot.drive()
 
     # -------------------------------------------------------------------------------------------- checked early

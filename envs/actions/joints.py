@@ -48,7 +48,7 @@ class JointDelta(JointMode):
     def arm_action(self, position: np.ndarray, quaternion: Vector) -> np.ndarray:
         """Return the joint motion that inverse kinematics asks for, in steps."""
         robot = self.robot
-        return (robot.joints_towards(position.tolist(), quaternion) - robot.joint_targets) / robot.max_step
+        return np.subtract(robot.joints_towards(position.tolist(), quaternion), robot.joint_targets) / robot.max_step
 
 
 class JointAbsolute(JointMode):
@@ -91,12 +91,12 @@ class JointVelocity(JointMode):
         self.limits.look()
         wanted = (self.leashed(robot.joint_targets + np.array(action) * robot.max_step) - joints) / period
         allowed = self.limits.allowed_velocities(wanted, moved=np.zeros(self.arm_size), notice=2 * period)
-        robot.joint_targets = joints + allowed * period
+        robot.joint_targets = (joints + allowed * period).tolist()
         robot.drive_velocities(allowed, robot.torque_limits)
         robot.drive_gripper()
 
     def arm_action(self, position: np.ndarray, quaternion: Vector) -> np.ndarray:
         """Return velocities towards what inverse kinematics asks for."""
         robot = self.robot
-        error = robot.joints_towards(position.tolist(), quaternion) - robot.joint_targets
+        error = np.subtract(robot.joints_towards(position.tolist(), quaternion), robot.joint_targets)
         return error / self.SETTLING / self.limits.velocities

@@ -60,14 +60,14 @@ class Robot:
         self.max_step = np.array(description.max_velocities) * simulation.control_period
         """Radians (n_arm,) that the velocity limits allow in a control step."""
         self._per_step = (1 / self.max_step).tolist()
-        self.rest_pose = np.array(description.rest_pose)
+        self.rest_pose = list(description.rest_pose)
         self._posture_gain = self.POSTURE_GAIN * self.DAMPING**2
         self._damping = self.DAMPING**2 * np.eye(len(self.arm))
         # A motor removes this share of its error in a substep: an error of `max_step` is met at the velocity limit.
         self._gains = [1 / simulation.substeps] * len(self._motors)
         self._set_dynamics()
         self.set_strength(1.0)
-        self.joint_targets = self.rest_pose
+        self.joint_targets: Floats = self.rest_pose
         self.ee_target: Floats = (0.0, 0.0, 0.0)
         self.ee_target_quaternion: Floats = description.ee_quaternion
         self.width_target = 0.0
@@ -301,7 +301,7 @@ class Robot:
                     found.append((float(heights[lowest]), -self._link_jacobian(link, point)[2]))
         return found
 
-    def joints_towards(self, position: Floats, quaternion: Floats) -> np.ndarray:
+    def joints_towards(self, position: Floats, quaternion: Floats) -> list[float]:
         """Return arm joint positions (n_arm,) within limits that bring the end effector closer to a pose.
 
         The pose is in metres, and x, y, z, w.
@@ -310,31 +310,29 @@ class Robot:
         where joints are free to choose, goes towards the rest pose (Siciliano et al., Robotics, 2009, section 3.7).
         """
         weight = self.description.orientation_weight
-        now, jacobian = self.now, self.jacobian()
+        now, jacobian, joints = self.now, self.jacobian(), self._positions[: len(self.arm)]
         x, y, z, w = p.getDifferenceQuaternion(now.ee_quaternion, quaternion)
         turn = 2.0 * weight if w >= 0 else -2.0 * weight
         error = np.array([*map(operator.sub, position, now.ee_point), turn * x, turn * y, turn * z])
         if weight != 1:  # in a copy: limits need the Jacobian, too
             jacobian = np.concatenate([jacobian[:3], weight * jacobian[3:]])
-        joints = np.array(self._positions[: len(self.arm)])
-        posture = self._posture_gain * (self.rest_pose - joints)
-        wanted = joints + self._least_squares(jacobian, error, posture)
-        if all(map(operator.le, self._lowest, numbers := wanted.tolist())) and all(
-            map(operator.le, numbers, self._highest)
-        ):
+        gain = self._posture_gain
+        posture = np.array([gain * (rest - at) for rest, at in zip(self.rest_pose, joints, strict=True)])
+        wanted = list(map(operator.add, joints, self._least_squares(jacobian, error, posture).tolist()))
+        if all(map(operator.le, self._lowest, wanted)) and all(map(operator.le, wanted, self._highest)):
             return wanted
         # The other joints do what those at their limits cannot.
         allowed = self.within_limits(wanted)
         stopped = allowed != wanted
         fixed = np.where(stopped, allowed - joints, 0.0)
         free = self._least_squares(np.where(stopped, 0.0, jacobian), error - jacobian @ fixed, posture)
-        return self.within_limits(joints + np.where(stopped, fixed, free))
+        return self.within_limits(joints + np.where(stopped, fixed, free)).tolist()
 
     def _least_squares(self, jacobian: np.ndarray, error: np.ndarray, posture: np.ndarray) -> np.ndarray:
         transposed = jacobian.T
         return solve(transposed @ jacobian + self._damping, transposed @ error + posture)
 
-    def within_limits(self, joints: np.ndarray) -> np.ndarray:
+    def within_limits(self, joints: Vector) -> np.ndarray:
         """Return joint positions (n_arm,) clipped to the joints' limits, in radians."""
         return np.minimum(np.maximum(joints, self.low), self.high)
 
@@ -350,7 +348,7 @@ class Robot:
     def drive(self) -> None:
         """Send `joint_targets` (radians) and `width_target` (metres) to the motors, no faster than the joints can."""
         joints = self._positions[: len(self.arm)]
-        targets = list(map(operator.add, joints, self.slowed(map(operator.sub, self.joint_targets.tolist(), joints))))
+        targets = list(map(operator.add, joints, self.slowed(map(operator.sub, self.joint_targets, joints))))
         p.setJointMotorControlArray(
             self.body,
             self._motors,

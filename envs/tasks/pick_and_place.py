@@ -51,7 +51,7 @@ class PickAndPlace(BlockTask):
         block, goal = self.draw_block(rng), self.draw_goal(rng)
         area = self.objects[0].goal_area
         if (area is None or len(area) == 4) and rng.random() >= self.on_table:
-            goal[2] += rng.uniform(0, self.max_height)
+            goal[2] += self.max_height * rng.random()
         return Layout(goal, self.poses(block, goal, rng), clear=[self.block.at(goal)])
 
     def terms(self, achieved: np.ndarray, desired: np.ndarray, facts: Facts) -> dict[str, np.ndarray]:
