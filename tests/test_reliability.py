@@ -16,6 +16,7 @@ from armature.circumstances import circumstances
 from armature.errors import DivergedError, RunError
 from armature.gradients import guard_gradients
 from armature.making import make_model
+from armature.runs import CsvTable
 from armature.vec import make_vec_env
 from tests.conftest import TOY
 from tests.outcomes import differences, outcome
@@ -100,6 +101,32 @@ def test_a_signal_before_the_last_evaluation_changes_nothing(trained, monkeypatc
     assert script.main(["--resume", str(trained), *ALLOWED]) == 0
     assert differences(straight, outcome(trained)) == []
     assert caplog.text == ""  # there was nothing left to learn, and that is no fault
+
+
+class Killed(BaseException):
+    """Ends a training as SIGKILL would: nobody saves or writes anything on the way out."""
+
+
+def test_a_kill_after_the_last_step_loses_no_row(trained, monkeypatch):
+    straight = outcome(trained)
+    shutil.rmtree(trained)
+    evaluate = EvaluationCallback.evaluate
+
+    def killed(callback):
+        if callback.finished:
+            raise Killed
+        return evaluate(callback)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(EvaluationCallback, "evaluate", killed)
+        with pytest.raises(Killed):
+            begin(trained.parent)
+    assert checkpoints(trained)[-1].name == "000000120"
+    assert CsvTable(trained / "metrics.csv").rows() == []  # its only row is that of the end
+    assert script.main(["--resume", str(trained), *ALLOWED]) == 0
+    assert differences(straight, outcome(trained)) == []
+    (row,) = CsvTable(trained / "metrics.csv").rows()
+    assert row["steps"] == "120"
 
 
 def test_a_damaged_checkpoint_is_set_aside_and_the_one_before_gives_the_same(trained, caplog):

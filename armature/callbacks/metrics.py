@@ -72,7 +72,9 @@ class MetricsCallback(BaseCallback):
         self._time_before = 0.0
         self._started: float | None = None
         self._ended: float | None = None
-        self._steps_before = self._logged = 0
+        self._steps_before = 0
+        self._logged = 0
+        """Step of the last row of metrics."""
         self._unwritten: Mapping[str, Any] = {}
 
     @property
@@ -96,11 +98,12 @@ class MetricsCallback(BaseCallback):
         return statistics.fmean(known) if known else None
 
     def _on_training_start(self) -> None:
-        self._steps_before = self._logged = self.num_timesteps
+        self._steps_before = self.num_timesteps
         self._every.start(self.num_timesteps)
         self._started = time.monotonic()
-        for table in (self._monitor, self._metrics):
-            table.keep(lambda row: int(row["steps"]) <= self._steps_before)  # a killed session may have got further
+        # A session that was cut may have got further.
+        self._monitor.keep(lambda row: int(row["steps"]) <= self._steps_before)
+        self._metrics.keep(lambda row: int(row["steps"]) <= self._logged)
         outputs: list[KVWriter] = [CsvWriter(self._metrics), *stats_writers(self.run, self.config)]
         if self.config.tensorboard:
             outputs.append(_TensorBoard(self.run / "tensorboard", self._steps_before))
@@ -160,16 +163,16 @@ class MetricsCallback(BaseCallback):
                 raise DivergedError(f"{name} is {value}", self.num_timesteps)
 
     def get_state(self) -> dict[str, Any]:
-        """Return counters, time, recent episodes, and what the algorithm reported since the last line."""
+        """Return counters, time, recent episodes, the last line's step, and what the algorithm reported since."""
         recent = [asdict(episode) for episode in self._recent]
-        own = {"episodes": self.episodes, "wall_time_s": self.wall_time_s, "recent": recent}
+        own = {"episodes": self.episodes, "wall_time_s": self.wall_time_s, "recent": recent, "logged": self._logged}
         return {**own, "unwritten": _unwritten(self.logger)}
 
     def set_state(self, state: Mapping[str, Any]) -> None:
         """Continue counting."""
         self.episodes, self._time_before = state["episodes"], state["wall_time_s"]
         self._recent.extend(Episode(**episode) for episode in state["recent"])
-        self._unwritten = state["unwritten"]
+        self._logged, self._unwritten = state["logged"], state["unwritten"]
 
 
 def _unwritten(logger: Logger) -> dict[str, Any]:
