@@ -94,8 +94,10 @@ def save_statistics(env: VecNormalize, path: Path) -> None:
 def load_statistics(env: VecNormalize, path: Path) -> None:
     """Restore what `save_statistics` wrote; raise `RunError` if it is of other observations."""
     loaded = read_arrays(path, _statistics(env))
+    # What is divided by is the root of variance plus epsilon. Imported variances make up for another epsilon.
+    added = {"var": env.epsilon, "count": 0.0, "mean": math.inf}
     for name, array in loaded.items():
-        if not np.isfinite(array).all() or (not name.endswith(".mean") and (array < 0).any()):
+        if not np.isfinite(array).all() or (array + added[name.rpartition(".")[2]] <= 0).any():
             raise RunError(f"{path}: {name} holds numbers that no statistics have.")
     for name, moments in _moments(env).items():
         moments.mean, moments.var = loaded[f"{name}.mean"].copy(), loaded[f"{name}.var"].copy()

@@ -63,7 +63,7 @@ class _Unpickler(pickle.Unpickler):
 def statistics(env: Any) -> dict[str, np.ndarray]:
     """Return the moments of a VecNormalize's record, named as in our own files; raise `ValueError` if it has none.
 
-    Its epsilon may differ from ours; the variances make up for that, but where they are smaller than the difference.
+    Its epsilon may differ from ours; the variances make up for that, and may be below zero by less than our epsilon.
     """
     if not env.norm_obs or env.clip_obs != CLIP:
         raise ValueError(f"only observations that are normalised and clipped at {CLIP:g} can be imported")
@@ -73,7 +73,7 @@ def statistics(env: Any) -> dict[str, np.ndarray]:
     for name, moments in found.items():
         shift = 0.0 if name == "returns" else float(env.epsilon) - EPSILON
         arrays[f"{name}.mean"] = np.asarray(moments.mean, np.float64)
-        arrays[f"{name}.var"] = np.maximum(np.asarray(moments.var, np.float64) + shift, 0)
+        arrays[f"{name}.var"] = np.asarray(moments.var, np.float64) + shift
         arrays[f"{name}.count"] = np.asarray(float(moments.count))
     return arrays
 
