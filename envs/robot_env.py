@@ -135,7 +135,9 @@ class RobotEnv(gymnasium.Env[ObsType, np.ndarray]):
         self.render_mode = render_mode
 
         visuals, coarse = render_mode == "rgb_array" or bool(cameras), bool(cameras)
-        self.simulation = Simulation(gui=render_mode == "human", visuals=visuals, coarse=coarse, **simulation)
+        self.simulation = Simulation(
+            gui=render_mode == "human", visuals=visuals, coarse=coarse, **{"substeps": self.task.substeps, **simulation}
+        )
         self._build_world(description, workspaces.find(workspace), scene)
         if gripper_action == "auto":
             gripper_action = "width" if self.task.uses_gripper else "blocked"

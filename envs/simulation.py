@@ -40,8 +40,8 @@ class Simulation:
     """A physics client: bodies, time, contacts, pictures.
 
     Args:
-        time_step: length of one substep in seconds.
-        substeps: substeps of one control step; `control_period` is their product in seconds.
+        control_period: length of one control step in seconds.
+        substeps: into how many steps the engine divides it, `time_step` seconds each.
         solver_iterations: upper limit of the contact solver's iterations in a substep.
         solver_residual: the solver stops early below this residual.
         gui: open PyBullet's window; raises `ArmatureError` if there is no display.
@@ -52,7 +52,7 @@ class Simulation:
     def __init__(
         self,
         *,
-        time_step: float = 1 / 200,
+        control_period: float = 1 / 20,
         substeps: int = 10,
         solver_iterations: int = 10,
         solver_residual: float = 1e-4,
@@ -64,8 +64,8 @@ class Simulation:
             check_display()
         self.gui = gui
         self.visuals, self.coarse = visuals or gui, coarse
-        self.substeps = substeps
-        self.time_step, self.control_period = time_step, time_step * substeps
+        self.control_period, self.substeps = control_period, substeps
+        self.time_step = control_period / substeps
         self.movers: list[Callable[[float], None]] = []
         """Called before every substep with the seconds since the episode began: they place what moves on its own."""
         self.time = 0.0
@@ -83,7 +83,7 @@ class Simulation:
         p.setAdditionalSearchPath(pybullet_data.getDataPath(), physicsClientId=self.client)
         self.set_gravity(9.81)
         p.setPhysicsEngineParameter(
-            fixedTimeStep=time_step,
+            fixedTimeStep=self.time_step,
             numSolverIterations=solver_iterations,
             solverResidualThreshold=solver_residual,
             deterministicOverlappingPairs=1,

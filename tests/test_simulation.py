@@ -19,11 +19,12 @@ from tests.robot_envs import make
 def test_a_free_fall_covers_the_distance_of_the_textbook():
     """One step is `substeps` calls of stepSimulation, not the numSubSteps parameter."""
     simulation = Simulation(substeps=12)
+    assert simulation.time_step == 1 / 240
     body = simulation.add_shape("box", (0.04, 0.04, 0.04), mass=0.2, position=(0, 0, 1))
     p.changeDynamics(body, -1, linearDamping=0, physicsClientId=simulation.client)
     simulation.step()
     # Semi-implicit Euler: the velocity is updated first.
-    fallen = 9.81 / 200**2 * sum(range(1, 13))
+    fallen = 9.81 * simulation.time_step**2 * sum(range(1, 13))
     assert 1 - simulation.pose(body)[0][2] == pytest.approx(fallen, rel=1e-9)
     assert p.getPhysicsEngineParameters(physicsClientId=simulation.client)["numSubSteps"] == 0
 

@@ -72,9 +72,11 @@ class Task(ABC):
     success_distance: float = parameter(0.025, "Metres between achieved and desired goal that count as success.")
 
     version: ClassVar[int] = 1
-    """Raised whenever goal, success or reward change: numbers of different versions do not compare."""
+    """Raised whenever goal, success, reward or substeps change: numbers of different versions do not compare."""
     horizon: ClassVar[int] = 50
     """Control steps of an episode, unless `max_episode_steps` says otherwise."""
+    substeps: ClassVar[int] = 10
+    """Steps of the engine in a control step: what touches nothing needs few."""
     parts: ClassVar[tuple[str, ...]]
     """Names of the observation parts, without those that depend on the goal."""
     reward_terms: ClassVar[dict[str, float]]

@@ -32,11 +32,13 @@ class Reach(Task):
     | `success` | 1 | 1 on success |
 
     ## Version
-    1
+    2
     """
 
     goal_size: float = parameter(0.3, "Metres; edge of the cube that goals are drawn from.")
 
+    version = 2
+    substeps = 5
     parts = ("ee_position", "ee_velocity", "lag")
     reward_terms = {"goal": 1.0, "success": 1.0}
 
