@@ -11,8 +11,7 @@ another process, and looks at a dozen distant places in memory for every transit
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -131,10 +130,10 @@ class HindsightReplayBuffer(HerReplayBuffer):
             )
         drawn = (np.random.random_sample(size) * ends[-1]).astype(np.int64)
         envs = drawn // self.replayable.max()  # or a later one: they have about as many each, so a guess beats a search
-        while (later := drawn >= ends[envs]).any():
+        while (later := drawn >= ends.take(envs)).any():
             envs += later
         # The last one of an environment is the one before its present episode.
-        return self._in_ring(drawn + (self._current_ep_start - ends)[envs]), envs
+        return self._in_ring(drawn + (self._current_ep_start - ends).take(envs)), envs
 
     def _in_ring(self, rows: np.ndarray) -> np.ndarray:
         """Return rows, given some that may lie up to a round before the first; many times faster than a remainder."""
@@ -142,22 +141,20 @@ class HindsightReplayBuffer(HerReplayBuffer):
 
     def _relabel(self, batch: Batch, rows: np.ndarray, envs: np.ndarray) -> None:
         """Put goals that were achieved in place of desired ones, and the rewards for them."""
-        starts, steps = batch["ep_start"], self._steps_of_goals(batch, rows)
-        goals = self._records.take_achieved(self._in_ring(starts + steps - self.buffer_size), envs)
+        goals = self._records.take_achieved(self._in_ring(self._rows_of_goals(batch, rows) - self.buffer_size), envs)
         for group in _OBSERVATIONS:
             batch[f"{group}.desired_goal"][:] = goals
         infos = self.infos[rows, envs] if self.copy_info_dict else [{}] * len(rows)
         batch["rewards"][:] = self._rewards(batch[_ACHIEVED], goals, infos)
 
-    def _steps_of_goals(self, batch: Batch, rows: np.ndarray) -> np.ndarray:
-        """Return the steps in their episodes after which the new goals were achieved."""
-        lengths = batch["ep_length"]
+    def _rows_of_goals(self, batch: Batch, rows: np.ndarray) -> np.ndarray:
+        """Return the rows of the steps that achieved the new goals, perhaps a round too far on."""
+        starts, lengths = batch["ep_start"], batch["ep_length"]
         if self.goal_selection_strategy == GoalSelectionStrategy.FINAL:
-            return lengths - 1
+            return starts + lengths - 1
         if self.goal_selection_strategy == GoalSelectionStrategy.EPISODE:
-            return _below(lengths)
-        present = self._in_ring(rows - batch["ep_start"])
-        return present + _below(lengths - present)
+            return starts + _below(lengths)
+        return rows + _below(lengths - self._in_ring(rows - starts))
 
     def _rewards(self, achieved: np.ndarray, desired: np.ndarray, infos: Any) -> np.ndarray:
         """Return the rewards (n,) of goals (n, k)."""
@@ -201,20 +198,48 @@ def _below(limits: np.ndarray) -> np.ndarray:
     return (np.random.random_sample(len(limits)) * limits).astype(np.int64)
 
 
-def _zeros(rows: int, width: int, dtype: np.dtype[Any]) -> np.ndarray:
-    """Return an array of zeros that begins where a cache line does, and so do its rows unless they are short."""
-    line = 64 // dtype.itemsize
-    width = -(-width // line) * line if width > line // 2 else width
-    memory = np.zeros(rows * width + line, dtype)
-    begin = -memory.ctypes.data % 64 // dtype.itemsize
-    return memory[begin : begin + rows * width].reshape(rows, width)
+_Field = tuple[str, np.dtype[Any], tuple[int, ...]]
+"""Name, type and shape of something that every row has."""
+_LINE = 64
+"""Bytes of a cache line."""
+_BLOCK = 256
+"""Bytes that are copied at once: for more the C library takes another, slower way."""
+
+
+def _field(name: str, array: np.ndarray) -> _Field:
+    # No buffer has so many rows that the start of an episode needs 64 bits.
+    return name, np.dtype(np.int32) if name.startswith("ep_") else array.dtype, array.shape[2:]
+
+
+def _in_blocks(fields: Iterable[_Field]) -> list[list[_Field]]:
+    """Return fields in blocks: numbers of 32 bits, which are nearly all, side by side, and others alone."""
+    blocks: list[list[_Field]] = []
+    shared: list[_Field] = []
+    for field in fields:
+        if field[1].itemsize != 4 or field[0] == _ACHIEVED:
+            blocks.append([field])
+        elif shared and np.dtype([*shared, field]).itemsize <= _BLOCK:
+            shared.append(field)
+        else:
+            shared = [field]
+            blocks.append(shared)
+    return blocks
+
+
+def _zeros(rows: int, fields: list[_Field]) -> np.ndarray:
+    """Return rows of zeros, the first of which begins where a cache line does; so do all of them unless short."""
+    size = np.dtype(fields).itemsize
+    filler = -size % _LINE if size > _LINE // 2 else 0
+    row = np.dtype([*fields, ("filler", np.uint8, (filler,))])[[name for name, *_ in fields]]
+    memory = np.zeros(rows * row.itemsize + _LINE, np.uint8)
+    begin = -memory.ctypes.data % _LINE
+    return memory[begin : begin + rows * row.itemsize].view(row)
 
 
 class _Records:
     """Arrays of shape (rows, environments, ...), of which a batch is read with few looks at distant memory.
 
-    Numbers of 32 bits, which are nearly all, lie side by side for each transition, in blocks of as many as are copied
-    at once; those of one environment follow each other.
+    Rows of one environment follow each other.
 
     Args:
         rows: time steps.
@@ -222,48 +247,26 @@ class _Records:
         like: arrays of the same types, and of the same shapes beyond the first two axes.
     """
 
-    WIDTH = 64
-    """Numbers in a block: to copy more than 256 bytes takes the C library another, slower way."""
-
     def __init__(self, rows: int, n_envs: int, like: Mapping[str, np.ndarray]) -> None:
         self.rows = rows
-        self._places: dict[str, tuple[int, slice, np.dtype[Any], tuple[int, ...]]] = {}
-        widths: list[int] = []
-        kinds: list[np.dtype[Any]] = []
-        shared = None  # the block that has room
-        for name, array in like.items():
-            # No buffer has so many rows that the start of an episode needs 64 bits.
-            dtype, shape = np.dtype(np.int32) if name.startswith("ep_") else array.dtype, array.shape[2:]
-            size, alone = math.prod(shape), dtype.itemsize != 4 or name == _ACHIEVED
-            number = shared
-            if alone or number is None or widths[number] + size > self.WIDTH:
-                number = len(widths)
-                widths.append(0)
-                kinds.append(dtype)
-                shared = shared if alone else number
-            self._places[name] = number, slice(widths[number], widths[number] + size), dtype, shape
-            widths[number] += size
-        self._blocks = [_zeros(n_envs * rows, width, kind) for width, kind in zip(widths, kinds, strict=True)]
+        self._blocks = [_zeros(n_envs * rows, fields) for fields in _in_blocks(map(_field, like, like.values()))]
+        self._achieved = next(block for block in self._blocks if _ACHIEVED in (block.dtype.names or ()))
         self.arrays = {
-            name: field.reshape(n_envs, rows, *field.shape[1:]).swapaxes(0, 1)
-            for name, field in self._fields(self._blocks).items()
+            name: array.reshape(n_envs, rows, *array.shape[1:]).swapaxes(0, 1)
+            for name, array in _by_name(self._blocks).items()
         }
         """By name, (rows, environments, ...)."""
 
     def take(self, rows: np.ndarray, envs: np.ndarray) -> Batch:
         """Return a copy of some transitions."""
         index = envs * self.rows + rows
-        return self._fields([block.take(index, axis=0) for block in self._blocks])
+        return _by_name([block.take(index) for block in self._blocks])
 
     def take_achieved(self, rows: np.ndarray, envs: np.ndarray) -> np.ndarray:
         """Return what some transitions have achieved."""
-        number, place, dtype, shape = self._places[_ACHIEVED]
-        found = self._blocks[number].take(envs * self.rows + rows, axis=0)
-        return found[:, place].view(dtype).reshape(-1, *shape)
+        return self._achieved.take(envs * self.rows + rows)[_ACHIEVED]
 
-    def _fields(self, blocks: Sequence[np.ndarray]) -> Batch:
-        """Return the parts of blocks by name: no copies."""
-        return {
-            name: blocks[number][:, place].view(dtype).reshape(-1, *shape)
-            for name, (number, place, dtype, shape) in self._places.items()
-        }
+
+def _by_name(blocks: Iterable[np.ndarray]) -> Batch:
+    """Return the fields of blocks: no copies."""
+    return {name: block[name] for block in blocks for name in block.dtype.names or ()}
