@@ -135,9 +135,8 @@ class RobotEnv(gymnasium.Env[ObsType, np.ndarray]):
         self.render_mode = render_mode
 
         visuals, coarse = render_mode == "rgb_array" or bool(cameras), bool(cameras)
-        self.simulation = Simulation(
-            gui=render_mode == "human", visuals=visuals, coarse=coarse, **{"substeps": self.task.substeps, **simulation}
-        )
+        simulation = {"substeps": max(task_class.substeps, mode_class.substeps), **simulation}
+        self.simulation = Simulation(gui=render_mode == "human", visuals=visuals, coarse=coarse, **simulation)
         self._build_world(description, workspaces.find(workspace), scene)
         if gripper_action == "auto":
             gripper_action = "width" if self.task.uses_gripper else "blocked"

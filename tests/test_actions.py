@@ -114,7 +114,7 @@ def test_links_are_not_driven_into_the_table(mode):
     for action in wild_actions("now and then", env.action_mode.size, 80):
         env.step(action)
         worst = min([worst, *(height for height, _ in env.robot.low_links(0.1))])
-    assert worst > -0.025
+    assert worst > -0.02
 
 
 def test_the_nearest_allowed_vector_keeps_its_bounds_and_its_rows():
@@ -202,7 +202,7 @@ def test_absolute_joints_span_their_limits():
 
 
 def test_velocities_are_shares_of_their_limits():
-    env = make("joint_velocity", substeps=10)  # with reach's five a joint that shall stand still is 3 % off
+    env = make("joint_velocity")
     env.reset(seed=0)
     action = np.array([0.2, -0.1, 0, -0.1, 0, 0, 0.3])
     for _ in range(6):

@@ -36,6 +36,8 @@ class ActionMode(ABC):
     """Whether actions can turn the end effector; otherwise it keeps the orientation of the robot's description."""
     parts: ClassVar[tuple[str, ...]] = ()
     """Observation parts that an agent needs besides the task's own to act in this mode."""
+    substeps: ClassVar[int] = 1
+    """How many steps of the engine a control step has at least, so that the arm keeps to its limits."""
     WIDTH_STEP: ClassVar[float] = 0.03
     """Change of the gripper's target opening in a control step, in metres, for a number of 1."""
 

@@ -82,6 +82,7 @@ class JointVelocity(JointMode):
     that hold a velocity alone let the arm sink by a centimetre a second.
     """
 
+    substeps = 10
     SETTLING: ClassVar[float] = 0.1
     """Seconds in which the expert removes most of an error."""
 

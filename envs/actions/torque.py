@@ -26,6 +26,7 @@ class JointTorque(JointMode):
     """
 
     parts = ("joints", "joint_velocities")
+    substeps = 10
     SETTLING: ClassVar[float] = 0.075
     """Seconds in which the expert's controller removes most of an error."""
     STRIDE: ClassVar[float] = 0.0275

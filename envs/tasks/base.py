@@ -76,7 +76,7 @@ class Task(ABC):
     horizon: ClassVar[int] = 50
     """Control steps of an episode, unless `max_episode_steps` says otherwise."""
     substeps: ClassVar[int] = 10
-    """Steps of the engine in a control step: what touches nothing needs few."""
+    """Steps of the engine in a control step, unless the action mode needs more: what touches nothing needs few."""
     parts: ClassVar[tuple[str, ...]]
     """Names of the observation parts, without those that depend on the goal."""
     reward_terms: ClassVar[dict[str, float]]
