@@ -32,7 +32,15 @@ from armature.errors import ConfigError, PluginError, WorkerError
 from armature.plugin_check import check_plugin
 from armature.plugins import load_extensions, load_plugins, plugin_faults
 from armature.registry import ROBOT_DESCRIBER, resolve
-from armature.runs import find_run, new_run, run_lock, write_fault, write_run_info, write_summary
+from armature.runs import (
+    find_run,
+    new_run,
+    removal_explained,
+    run_lock,
+    write_fault,
+    write_run_info,
+    write_summary,
+)
 
 if TYPE_CHECKING:  # torch and SB3 are imported when a run starts, not to print the help
     from armature.callbacks.metrics import MetricsCallback
@@ -197,12 +205,13 @@ def train(config: Config, run: Path | None = None) -> int:
             warn_of_silence(model, config)
 
         # ---------------------------------------------------------------------------------------- keep
-        checkpoints.save()
-        save_model(model, run / "final", config)
-        config.save(run / "config.json")  # once more: somebody may have removed the folder
-        env.close()
-        eval_env.close()
-        finish(config, run, model, metrics)
+        with removal_explained(run):
+            checkpoints.save()
+            save_model(model, run / "final", config)
+            config.save(run / "config.json")  # once more: somebody may have removed the folder
+            env.close()
+            eval_env.close()
+            finish(config, run, model, metrics)
     return 0
 
 

@@ -28,7 +28,7 @@ from armature.checkpoints import checkpoints, read_json, recover, replacing, set
 from armature.checks import named_imports
 from armature.combos import implemented_combos
 from armature.config import GENERAL_ENV, Config
-from armature.errors import Fault, RunError, RunInUseError
+from armature.errors import ArmatureError, Fault, RunError, RunInUseError
 from armature.forgiving import Forgiving
 from armature.registry import is_address
 
@@ -119,6 +119,20 @@ def find_run(path: str | Path | None = None, logdir: str | Path = "trained_model
 def has_model(run: Path) -> bool:
     """Whether a run has saved anything that could be replayed."""
     return any(settled(run / name) for name in ("best", "final")) or bool(checkpoints(run))
+
+
+@contextlib.contextmanager
+def removal_explained(run: Path) -> Iterator[None]:
+    """Say in one message that a run folder was removed while its end was written; that comes too late to save anew."""
+    try:
+        yield
+    except (FileNotFoundError, RunError) as error:
+        if has_model(run):
+            raise
+        raise ArmatureError(
+            f"{run} was removed while the end of the run was written, and its model with it. Train again, and leave "
+            "the folder alone until the run has ended."
+        ) from error
 
 
 def _runs(logdir: Path) -> list[Path]:

@@ -1,5 +1,6 @@
 """What happens to whole runs when something happens to them."""
 
+import importlib
 import os
 import shutil
 import signal
@@ -168,6 +169,25 @@ def test_a_run_goes_on_when_its_folder_is_removed(make_config, train):
     verify(newest(session.run))
     same = {"newest/model.zip", "newest/replay/000000000.npz", "newest/episodes.npz"}
     assert not same & set(differences(outcome(straight.run), outcome(session.run)))
+
+
+@pytest.mark.parametrize(
+    ("module", "name"), [("models", "load_model"), ("plots", "plot_learning_curve"), ("runs", "write_json")]
+)
+def test_a_folder_that_is_removed_at_the_very_end_is_one_message(module, name, tmp_path, monkeypatch, capsys):
+    module, run = importlib.import_module(f"armature.{module}"), tmp_path / "mine"
+    then = getattr(module, name)
+
+    def remove_first(*args, **kwargs):
+        if (run / "final").is_dir():
+            shutil.rmtree(run)
+        return then(*args, **kwargs)
+
+    monkeypatch.setattr(module, name, remove_first)
+    assert begin(tmp_path) == 1
+    said = capsys.readouterr().err
+    assert said.count("error: ") == 1
+    assert f"{run} was removed while the end of the run was written" in said
 
 
 def test_checkpoints_share_what_does_not_change(make_config, train, monkeypatch):
