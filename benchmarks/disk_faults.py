@@ -19,6 +19,9 @@ from armature.errors import RunError
 from tests.disks import small_disk
 from tests.outcomes import differences, outcome
 
+LAST = 1300
+"""Steps, of 1,600: at the first checkpoint after a moment before them something happens, while others are to come."""
+
 
 def disks(scale: float, scratch: Path, draw: random.Random) -> list[dict[str, Any]]:
     """Fill the disk, make it read-only, or remove the run's folder while it trains; give it back or not.
@@ -45,15 +48,6 @@ def disks(scale: float, scratch: Path, draw: random.Random) -> list[dict[str, An
     return rows
 
 
-LAST = 1300
-"""Steps, of 1,600, by which something has happened: a folder that is removed when all is done stays away."""
-
-
-def saved(run: Path) -> int:
-    """Return the steps of the newest checkpoint, 0 if there is none yet."""
-    return max((int(folder.name) for folder in checkpoints(run)), default=0)
-
-
 def _disturb(
     disk: Path,
     disturb: Callable[[Path], None],
@@ -68,7 +62,7 @@ def _disturb(
         os.chown(path, NOBODY, NOBODY)
     process = begin(arguments("fast_sac", 8, 0, disk, "run"), log, NOBODY)
     moment = draw.randrange(LAST)
-    while saved(run) <= moment and not over(process):
+    while _saved(run) <= moment and not over(process):
         time.sleep(0.005)
     time.sleep(draw.uniform(0, 0.05 * seconds))
     disturb(disk)
@@ -87,6 +81,11 @@ def _disturb(
         crashed = True
     if crashed:
         print(f"status {status}:\n{log.read_text()}")
+
+
+def _saved(run: Path) -> int:
+    """Return the steps of the newest checkpoint, 0 if there is none yet."""
+    return max((int(folder.name) for folder in checkpoints(run)), default=0)
 
 
 def _fill(disk: Path) -> None:
