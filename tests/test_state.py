@@ -1,6 +1,7 @@
 """Exact states, exact repetitions, flat memory. The long forms are benchmarks/exactness.py and benchmarks/memory.py."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -106,7 +107,9 @@ def test_a_state_continues_exactly_in_a_fresh_process(tmp_path):
     np.savez(tmp_path / "state.npz", actions=state.pop("actions"), to_come=actions[33:])
     (tmp_path / "state.json").write_text(json.dumps({**state, "kwargs": kwargs}))
     uninterrupted = [env.step(action)[0] for action in actions[33:]] + [env.reset()[0]]
-    subprocess.run([sys.executable, "-c", CONTINUE], cwd=tmp_path, check=True, env={"PYTHONPATH": str(ROOT)})
+    # The last bits are those of the BLAS kernels, which the environment may choose (OPENBLAS_CORETYPE).
+    everything = {**os.environ, "PYTHONPATH": str(ROOT)}
+    subprocess.run([sys.executable, "-c", CONTINUE], cwd=tmp_path, check=True, env=everything)
     assert np.array_equal(np.load(tmp_path / "seen.npy"), uninterrupted)
 
 
