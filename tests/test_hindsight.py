@@ -167,6 +167,14 @@ def test_an_empty_buffer_says_what_it_waits_for():
         buffer.sample(8)
 
 
+def test_episodes_that_are_cut_off_can_be_replayed():
+    """As SB3 does to a buffer that is loaded for other environments."""
+    buffer = filled(steps=5, lengths=(8, 8))
+    with pytest.warns(UserWarning, match="will be truncated"):
+        buffer.truncate_last_trajectory()
+    assert_drawn_as([tuple(pair) for pair in draws(buffer, 20, 500)[1].tolist()], expected_goals(buffer, "future"))
+
+
 # ---------------------------------------------------------------------------------------------- what is drawn
 
 
@@ -213,6 +221,49 @@ def test_samples_hold_what_was_stored_and_rewards_for_their_goals():
     np.testing.assert_array_equal(batch.rewards[:80, 0], buffer.rewards[rows, envs][:80])
     rewards = Numbered().compute_reward(batch.next_observations["achieved_goal"].numpy(), goals.numpy(), {})
     np.testing.assert_array_equal(batch.rewards[80:, 0], rewards[80:])
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+@pytest.mark.parametrize("shape", [(1,), (3,), (7,), (2, 3)])
+def test_goals_of_any_shape_are_those_of_the_same_episode(shape, strategy):
+    """Every number of a goal tells its step and its place in the goal."""
+    box = spaces.Box(-np.inf, np.inf, shape, np.float32)
+
+    class Shaped(Numbered):
+        observation_space = spaces.Dict(observation=Numbered.box, achieved_goal=box, desired_goal=box)
+
+        def compute_reward(self, achieved_goal, desired_goal, info):
+            """Return how much later the new goal was achieved."""
+            return (desired_goal - achieved_goal).reshape(len(achieved_goal), -1)[:, -1]
+
+    def goals(numbers):
+        return (numbers[:, None] + np.arange(np.prod(shape)) / 1024).reshape(-1, *shape)
+
+    env = DummyVecEnv([Shaped] * ENVS)
+    buffer = HindsightReplayBuffer(
+        ENVS * ROWS,
+        env.observation_space,
+        env.action_space,
+        env,
+        device="cpu",
+        n_envs=ENVS,
+        goal_selection_strategy=strategy,
+    )
+    for step in range(130):
+        number = 100.0 * np.arange(ENVS) + step % 100
+        before, after = ({"observation": twice(number), "desired_goal": goals(-1 - number)} for _ in range(2))
+        before["achieved_goal"], after["achieved_goal"] = goals(number - 1), goals(number)
+        done = np.full(ENVS, step % 5 == 4)
+        buffer.add(before, after, np.zeros((ENVS, 4)), np.zeros(ENVS), done, [{}] * ENVS)
+    batch = buffer.sample(500)
+    number = batch.observations["observation"][100:, 0].numpy()
+    desired = batch.observations["desired_goal"][100:].numpy()
+    later = batch.rewards[100:, 0].numpy()
+    np.testing.assert_array_equal(desired, goals(number + later).astype(np.float32))
+    first = {"future": 0, "final": 4 - number % 5, "episode": -(number % 5)}[strategy]
+    last = 4 - number % 5
+    assert ((first <= later) & (later <= last)).all()
+    assert {*later} == {*range(-4 if strategy == "episode" else 0, 5)}
 
 
 def test_drawing_changes_nothing_that_is_stored():
