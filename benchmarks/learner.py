@@ -135,7 +135,8 @@ def training_speed(cls: type[SAC], workers: int, gradient_steps: int, steps: int
     config = Config(algo="fast_sac", task_type="push", num_workers=workers)
     env = make_vec_env(config, "train", 16)
     _, policy, kwargs = implemented_combos["fast_sac"]["pytorch"]
-    model = make_model(cls, policy, {**kwargs, "gradient_steps": gradient_steps}, env, config)
+    same = {"gradient_steps": gradient_steps, "policy_kwargs": {"net_arch": [128, 128]}}  # SB3 normalises no layers
+    model = make_model(cls, policy, {**kwargs, **same}, env, config)
     model.learn(1200, log_interval=None)
     started = time.perf_counter()
     model.learn(steps, log_interval=None, reset_num_timesteps=False)
