@@ -102,7 +102,6 @@ class HindsightReplayBuffer(HerReplayBuffer):
         self.replayable -= self.ep_length[row]
         super().add(*args, **kwargs)
         self._records.note_goals(slice(row, row + 1))
-        self._count()
 
     def _compute_episode_length(self, env_idx: int) -> None:
         start = self._current_ep_start[env_idx]
@@ -111,14 +110,6 @@ class HindsightReplayBuffer(HerReplayBuffer):
         self.replayable[env_idx] += length
         rows = self._in_ring(start + np.arange(length))
         self._records.arrays["left"][rows, env_idx] = np.arange(length, 0, -1)
-        self._count()
-
-    def _count(self) -> None:
-        """Note what drawing needs to know of each environment."""
-        self._ends = self.replayable.cumsum()
-        self._total, self._most = int(self._ends[-1]), int(self.replayable.max())
-        # The last one of an environment is the one before its present episode.
-        self._to_rows = self._current_ep_start - self._ends + self.buffer_size
 
     def recount(self) -> None:
         """Find out what can be replayed after somebody has filled the arrays."""
@@ -127,7 +118,6 @@ class HindsightReplayBuffer(HerReplayBuffer):
         before = np.arange(self.size())[:, None] - self.ep_start[filled]
         self._records.arrays["left"][filled] = self.ep_length[filled] - before - (before < 0) * self.buffer_size
         self._records.note_goals(filled)
-        self._count()
 
     # -------------------------------------------------------------------------------------------- sampling
 
@@ -143,18 +133,21 @@ class HindsightReplayBuffer(HerReplayBuffer):
 
     def _draw(self, size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Return rows and environments of transitions, all equally likely, and a number from 0 to below 1 for each."""
-        if not self._total:
+        ends = self.replayable.cumsum()
+        if not ends[-1]:
             raise RuntimeError(
                 "no episode has ended yet, so there is nothing to replay: learning_starts must be at least the number "
                 "of steps that the first episodes of all environments need."
             )
-        drawn = np.random.random_sample(size) * self._total
+        drawn = np.random.random_sample(size) * ends[-1]
         index = drawn.astype(np.int64)
-        envs = index // self._most  # or a later one: they have about as many each, so a guess beats a search
-        while (later := index >= self._ends.take(envs)).any():
+        envs = index // self.replayable.max()  # or a later one: they have about as many each, so a guess beats a search
+        while (later := index >= ends.take(envs)).any():
             envs += later
+        # The last one of an environment is the one before its present episode.
+        rows = self._in_ring(index + (self._current_ep_start - ends + self.buffer_size).take(envs))
         # What is left behind the decimal point is as good as another random number: 33 bits with a million transitions.
-        return self._in_ring(index + self._to_rows.take(envs)), envs, drawn - index
+        return rows, envs, drawn - index
 
     def _in_ring(self, rows: np.ndarray) -> np.ndarray:
         """Return rows, given some that may be up to a round too far on; many times faster than a remainder."""
@@ -209,8 +202,7 @@ class HindsightReplayBuffer(HerReplayBuffer):
 
     def _tensor(self, array: np.ndarray) -> torch.Tensor:
         """Return an array of a batch, which is nobody else's, as a tensor: no copy on the processor."""
-        tensor = torch.from_numpy(array)
-        return tensor if self.device.type == "cpu" else tensor.to(self.device)  # nine calls that do nothing add up
+        return torch.from_numpy(array).to(self.device)
 
     def _observations(self, batch: Batch, group: str, env: VecNormalize | None) -> dict[str, torch.Tensor]:
         raw = {key: batch[f"{group}.{key}"] for key in self.observation_space.spaces}

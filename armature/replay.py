@@ -129,10 +129,10 @@ def _fill(buffer: ReplayBuffer, folder: Path, facts: Mapping[str, Any]) -> None:
         block = {name: column[begin:end] for name, column in columns.items()}
         for name, part in read_arrays(folder / _block(begin), block).items():
             block[name][:] = part
-    if isinstance(buffer, HerReplayBuffer):
-        buffer._current_ep_start = np.array(facts["episode_starts"], dtype=np.int64).reshape(buffer.n_envs)
     if isinstance(buffer, HindsightReplayBuffer):
         buffer.recount()
+    if isinstance(buffer, HerReplayBuffer):
+        buffer._current_ep_start = np.array(facts["episode_starts"], dtype=np.int64).reshape(buffer.n_envs)
 
 
 def _block(begin: int) -> str:
